@@ -159,7 +159,7 @@ def _show(found: Estimate, form: str | None, output: str | None) -> None:
     if output is not None:
         as_json = output.lower().endswith(".json")
         with written_whole(output) as file:
-            file.write(json.dumps(found.to_mapping(), indent=2) + "\n" if as_json else found.to_yaml())
+            file.write(json.dumps(found.layers.to_mapping(), indent=2) + "\n" if as_json else found.layers.to_yaml())
         click.echo(f"costs: {output}", err=form == "json")
     elif form is None:
-        click.echo(found.to_yaml(), nl=False)
+        click.echo(found.layers.to_yaml(), nl=False)

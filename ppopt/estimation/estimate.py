@@ -10,8 +10,9 @@ from typing import Any
 from ppopt.estimation.assumptions import Assumptions
 from ppopt.estimation.counts import CountedModel
 from ppopt.estimation.division import Division
+from ppopt.estimation.estimated_layers import estimated_layers, too_large
 from ppopt.estimation.gpus import DTYPES, Gpu, read_gpus
-from ppopt.estimation.layers_file import layers_file, layers_mapping, too_large
+from ppopt.estimation.layers_file import LayersFile
 from ppopt.estimation.libraries import quiet_libraries, require_libraries
 from ppopt.estimation.model_config import config_file, read_model_config
 from solver.errors import InputError
@@ -91,13 +92,10 @@ class Estimate:
         """Notes for the reader."""
         return [*self.model.notes, *too_large(self.model, self.assumed)]
 
-    def to_yaml(self) -> str:
-        """Write a layers file."""
-        return layers_file(self.model, self.assumed, self.title, self.pipeline)
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Return what the layers file says."""
-        return layers_mapping(self.model, self.assumed, self.pipeline)
+    @property
+    def layers(self) -> LayersFile:
+        """The layers file."""
+        return estimated_layers(self.model, self.assumed, self.title, self.pipeline)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was counted, of one layer and one microbatch before it is divided."""

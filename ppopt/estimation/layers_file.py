@@ -1,254 +1,107 @@
-"""Writes a counted model as a layers file, with every assumption beside the number that it makes."""
+"""A layers file: what a configuration says, with a comment beside each number."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-
-from ppopt.estimation.assumptions import Assumptions
-from ppopt.estimation.counts import Count, CountedModel, Row
-from ppopt.estimation.division import OPTIMIZERS, bytes_per_parameter
-from ppopt.estimation.gpus import GIGA
-from ppopt.estimation.times import MEMORY_SHARE, time_after_step, times_of
-from reports.numbers import number
-from solver.counted import counted
-
-RECOMPUTATIONS = ("none", "selective", "full")
-USABLE = 0.9
-"""The share of a GPU's memory that is left to a model; the rest is workspace of kernels and of communication."""
-
-LATENCY = 0.01
-"""Milliseconds from the last byte of a message to its use."""
 
 WIDTH = 118
 """Columns of a comment."""
 
 DIGITS = 4
-"""Significant digits of estimates."""
+"""Significant digits of what is estimated or measured."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A number of the file, with where it comes from."""
+    """A value, and where it comes from."""
 
     key: str
     value: float | int | str
     why: str = ""
 
 
-def layers_mapping(model: CountedModel, assumed: Assumptions, pipeline: int | None = None) -> dict[str, Any]:
-    """Return what the file says, without comments; the numbers of devices and microbatches are left open."""
-    after = {each.key: each.value for each in _after(model, assumed, pipeline)}
-    return {
-        **{each.key: each.value for each in _head(model)},
-        **({"step": after} if after else {}),
-        "communication": {each.key: each.value for each in _communication(model, assumed)},
-        "layers": [_layer_mapping(row, assumed) for row in model.rows],
-        "memory": {"unit": "GB", "limit": _limit(assumed)},
-    }
+@dataclass(frozen=True)
+class Layer:
+    """A row of equal layers, and what changes if one is recomputed."""
+
+    name: str
+    count: int
+    entries: Sequence[Entry]
+    recompute: Sequence[Entry] = ()
 
 
-def _layer_mapping(row: Row, assumed: Assumptions) -> dict[str, Any]:
-    recompute = {each.key: each.value for each in _recompute(row, assumed)}
-    return {
-        "name": row.name,
-        "count": row.count,
-        **{each.key: each.value for each in _layer(row, assumed)},
-        **({"recompute": recompute} if recompute else {}),
-    }
+@dataclass(frozen=True)
+class LayersFile:
+    """A configuration of a model's layers, which leaves the numbers of devices and microbatches open.
 
-
-def layers_file(model: CountedModel, assumed: Assumptions, title: str, pipeline: int | None = None) -> str:
-    """Write the file.
-
-    Parameters
+    Attributes
     ----------
-    model : CountedModel
-        The model.
-    assumed : Assumptions
-        Everything else.
-    title : str
-        What the first line calls the model.
-    pipeline : int or None
-        The number of stages for which the time after a step is estimated; None leaves it out.
+    about : sequence of str
+        Paragraphs for the top.
+    values : sequence of Entry
+        The values that stand alone.
+    parts : mapping of str to sequence of Entry
+        The parts of several values, by key; those without a value are left out.
+    layers : sequence of Layer
+        The layers, in the order of the model.
+    memory : sequence of Entry
+        The part ``memory``, which comes last.
     """
-    about = (line for text in _about(model, assumed, title) for line in textwrap.wrap(text, WIDTH) or [""])
-    lines = [*(f"# {line}".rstrip() for line in about), *_written(_head(model), "")]
-    if after := _after(model, assumed, pipeline):
-        lines += ["step:", *_written(after, "  ")]
-    lines += ["communication:", *_written(_communication(model, assumed), "  "), "layers:"]
-    for row in model.rows:
-        lines += [f"  - name: {row.name}", f"    count: {row.count}", *_written(_layer(row, assumed), "    ")]
-        if recompute := _recompute(row, assumed):
-            lines += ["    recompute:", *_written(recompute, "      ")]
-    limit = Entry("limit", _limit(assumed), f"{USABLE:.0%} of {number(assumed.gpu.memory)}; the rest is workspace")
-    lines += ["memory:", "  unit: GB", *_written([limit], "  ")]
-    return "\n".join([*lines, ""])
+
+    about: Sequence[str]
+    values: Sequence[Entry]
+    layers: Sequence[Layer]
+    parts: Mapping[str, Sequence[Entry]] = field(default_factory=dict)
+    memory: Sequence[Entry] = ()
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return what it says, without comments."""
+        return {
+            **_values(self.values),
+            **{key: _values(part) for key, part in self.parts.items() if part},
+            "layers": [
+                {"name": each.name, "count": each.count, **_values(each.entries)}
+                | ({"recompute": _values(each.recompute)} if each.recompute else {})
+                for each in self.layers
+            ],
+            "memory": _values(self.memory),
+        }
+
+    def to_yaml(self) -> str:
+        """Write it."""
+        return "\n".join([*self._lines(), ""])
+
+    def _lines(self) -> Iterator[str]:
+        for text in self.about:
+            for line in textwrap.wrap(text, WIDTH) or [""]:
+                yield f"# {line}".rstrip()
+        yield from _written(self.values, "")
+        for key, part in self.parts.items():
+            if part:
+                yield f"{key}:"
+                yield from _written(part, "  ")
+        yield "layers:"
+        for each in self.layers:
+            yield from (f"  - name: {each.name}", f"    count: {each.count}", *_written(each.entries, "    "))
+            if each.recompute:
+                yield from ("    recompute:", *_written(each.recompute, "      "))
+        yield from ("memory:", *_written(self.memory, "  "))
 
 
-def _written(entries: list[Entry], indent: str) -> Iterator[str]:
+def _values(entries: Sequence[Entry]) -> dict[str, Any]:
+    return {each.key: each.value for each in entries}
+
+
+def _written(entries: Sequence[Entry], indent: str) -> Iterator[str]:
     for each in entries:
         text = f"{indent}{each.key}: {each.value}"
         yield f"{text:<38}  # {each.why}" if each.why else text
 
 
-def _about(model: CountedModel, assumed: Assumptions, title: str) -> Iterator[str]:
-    division, gpu = assumed.division, assumed.gpu
-    share = assumed.tflops / gpu.peak[assumed.dtype]
-    yield f"{title}: {model.architecture}, {model.parameters:,} parameters."
-    yield "ESTIMATED: FLOPs and bytes are counted, speeds assumed, nothing was measured. Times are in ms, memory in GB."
-    yield ""
-    yield f"ASSUMED: {model.microbatch_size} × {model.seq:,} tokens per microbatch, in {assumed.dtype}."
-    speed = f"{number(assumed.tflops, 4)} TFLOP/s, {share:.1%} of its peak"
-    yield f"GPU: {gpu.title}, at {speed}, {_what_it_includes(assumed)}."
-    yield (
-        f"Divided as Megatron does: tensor parallel {division.tensor} with sequence parallelism, context parallel "
-        f"{division.context}, expert parallel {division.expert}, data parallel {division.data}."
-    )
-    yield f"Optimizer: {assumed.optimizer}: {OPTIMIZERS[assumed.optimizer]}."
-    kernel = "one kernel, which keeps no scores" if assumed.flash else "the mathematical path, which keeps all scores"
-    counted = "the masked half of the scores is skipped" if assumed.causal and assumed.flash else "all scores count"
-    yield f"Attention: {kernel}; {counted}. Its backward counts twice its forward, without the scores made anew."
-    yield "A layer keeps what Megatron's kernels keep: norms and activation functions only their inputs."
-    if model.rows[-2].name == "mtp":
-        yield "The head runs once more for each layer of multi-token prediction (mtp)."
-    if model.rows[-1].cost.shared:
-        yield "The head has a copy of the embedding's weights, as it lies on another stage."
-
-
-def _what_it_includes(assumed: Assumptions) -> str:
-    if assumed.is_overall:
-        return "which includes all that is not counted: norms, and communication within a stage"
-    return (
-        f"for products of matrices; other operations and weights at {MEMORY_SHARE:.0%} of the memory's bandwidth, "
-        "communication within a stage at shares of the links', and none of it at the same time"
-    )
-
-
-def _after(model: CountedModel, assumed: Assumptions, pipeline: int | None) -> list[Entry]:
-    if pipeline is None:
-        return []
-    time = time_after_step(even_stages(model, pipeline), assumed)
-    return [
-        Entry("after", _rounded(time.value), f"{time.why}, on the GPU of {counted(pipeline, 'stage')} that holds most")
-    ]
-
-
-def even_stages(model: CountedModel, stages: int) -> list[list[Count]]:
-    """Cut the layers between the ends evenly, the first and the last stage with the ends."""
-    embedding, *inner, head = [row.cost for row in model.rows for _ in range(row.count)]
-    cuts = [len(inner) * stage // stages for stage in range(stages + 1)]
-    parts = [inner[first:last] for first, last in pairwise(cuts)]
-    parts[0] = [embedding, *parts[0]]
-    parts[-1] = [*parts[-1], head]
-    return parts
-
-
-def _head(model: CountedModel) -> list[Entry]:
-    tokens = model.microbatch_size * model.seq
-    return [
-        Entry("unit", "ms"),
-        Entry("source", "estimated"),
-        Entry("tokens", tokens, "of a microbatch, on all GPUs of a stage together"),
-    ]
-
-
-def _communication(model: CountedModel, assumed: Assumptions) -> list[Entry]:
-    passed = model.rows[1].cost.passed // assumed.division.of_work
-    bandwidth = assumed.gpu.network_bandwidth
-    return [
-        Entry("latency", LATENCY, "assumed"),
-        Entry("bytes", passed, f"the result of a layer{_divided(assumed.division.of_work)}"),
-        Entry("bandwidth", int(bandwidth * GIGA / 1000), f"per ms: {number(bandwidth)} GB/s between nodes"),
-    ]
-
-
-def too_large(model: CountedModel, assumed: Assumptions) -> list[str]:
-    """Say which layers no GPU can hold."""
-    limit = _limit(assumed)
-    held = {
-        row.name: assumed.division.static_bytes(row.cost, assumed.optimizer, assumed.dtype) / GIGA for row in model.rows
-    }
-    return [
-        f"one layer of {name} holds {number(each, DIGITS)} GB before any activation, and a GPU has {number(limit)}: "
-        "divide it further (--tensor-parallel, --expert-parallel, --optimizer distributed)"
-        for name, each in held.items()
-        if each > limit
-    ]
-
-
-def _limit(assumed: Assumptions) -> float | int:
-    return _rounded(USABLE * assumed.gpu.memory)
-
-
-def _layer(row: Row, assumed: Assumptions) -> list[Entry]:
-    cost, division = row.cost, assumed.division
-    static = division.static_bytes(cost, assumed.optimizer, assumed.dtype)
-    times = [Entry(key, _rounded(time.value), time.why) for key, time in times_of(cost, assumed).items()]
-    pin = {"embedding": [Entry("latest_stage", 0)], "head": [Entry("earliest_stage", -1)]}
-    return [
-        *times,
-        Entry(
-            "activation",
-            _memory(cost.activation, division.of_work),
-            f"{_bytes(cost.activation)}{_divided(division.of_work)}",
-        ),
-        Entry(
-            "held_for_weight",
-            _memory(_held(cost), division.of_work),
-            "inputs of products with weights" if cost.forward else "",
-        ),
-        Entry("static", _rounded(static / GIGA), _static(cost, assumed)),
-        *pin.get(row.name, []),
-    ]
-
-
-def _held(cost: Count) -> int:
-    """Return what W needs; all, where there is no I."""
-    return cost.held_for_weight if cost.backward_input else cost.activation
-
-
-def _recompute(row: Row, assumed: Assumptions) -> list[Entry]:
-    cost, division = row.cost, assumed.division
-    if row.name in ("embedding", "head") or assumed.recompute == "none":
-        return []
-    if assumed.recompute == "full":
-        return [Entry("activation", _memory(cost.passed, division.of_work), "its input; its forward again")]
-    kept = cost.activation - cost.of_attention
-    return [
-        Entry("time", _rounded(cost.attention / division.of_work / assumed.tflops / GIGA), "its attention again"),
-        Entry("activation", _memory(kept, division.of_work), "all but what attention itself keeps"),
-    ]
-
-
-def _static(cost: Count, assumed: Assumptions) -> str:
-    division = assumed.division
-    size = bytes_per_parameter(assumed.optimizer, assumed.dtype, division.data * division.context)
-    all_of_them = cost.parameters + cost.shared
-    text = f"{all_of_them:,} parameters{_divided(division.tensor)} × {number(size)} bytes"
-    if cost.experts and division.expert > 1:
-        experts = bytes_per_parameter(
-            assumed.optimizer, assumed.dtype, division.data * division.context // division.expert
-        )
-        text += f"; {cost.experts:,} of them in experts ÷ {division.expert} × {number(experts)}"
-    return text
-
-
-def _divided(parts: int) -> str:
-    return f" ÷ {parts}" if parts > 1 else ""
-
-
-def _bytes(value: int) -> str:
-    return f"{number(value / GIGA, DIGITS)} GB"
-
-
-def _memory(value: int, parts: int) -> float | int:
-    return _rounded(value / parts / GIGA)
-
-
-def _rounded(value: float) -> float | int:
-    rounded = float(f"{value:.{DIGITS}g}")
-    return int(rounded) if rounded.is_integer() else rounded
+def rounded(value: float) -> float | int:
+    """Round to the digits that such a file holds."""
+    found = float(f"{value:.{DIGITS}g}")
+    return int(found) if found.is_integer() else found

@@ -249,7 +249,7 @@ def predicted(folder: Path, row: dict[str, str]) -> ppopt.Schedule:
         Division(expert=experts, data=data),
         optimizer="distributed",
         pipeline=pipeline,
-    ).to_mapping()
+    ).layers.to_mapping()
     stages = pipeline * chunks
     cut = [layers // stages] * stages
     cut[0], cut[-1] = cut[0] + 1, cut[-1] + 1
