@@ -23,6 +23,7 @@ _COMMANDS = {
     "estimate": "Estimate the costs of training a model from its config.json.",
     "evaluate": "Replay published schedules on your costs and print exact figures.",
     "frontier": "Find the shortest step for each memory limit, with a proven bound.",
+    "measure": "Measure the costs of training a model on the device that is there.",
     "optimize": "Search for the best schedule on your costs and prove how good it is.",
     "plan": "Find which layers go on which stage, within your memory, and prove it.",
     "profile": "Derive costs from traces of a real run.",

@@ -1,27 +1,37 @@
 """Counts the layers of a model on torch's ``meta`` device: parameters, FLOPs of F, I and W, and kept memory.
 
-torch's counter sees products of matrices. It does not see attention as a kernel runs it (on ``meta`` it takes the
-mathematical path, with the full square of scores), nor grouped products of experts; both are given here. Norms,
-activation functions and dropout keep what one kernel keeps.
+torch's counter sees products of matrices; grouped products of experts are added to it. What no counter sees is in
+`ppopt.estimation.counted_kernels`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, mm_flop, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, mm_flop
 
 from ppopt.estimation.build_model import build_model, refused
+from ppopt.estimation.counted_kernels import Attention, fuse_modules
 from ppopt.estimation.counts import Count, CountedModel, Row
 from ppopt.estimation.fused import Kept, Kernel, kept_by, storage_of
+from ppopt.estimation.gpus import BYTES
+from ppopt.estimation.layer_calls import (
+    Kind,
+    LayerCall,
+    hidden_of,
+    intercepted,
+    kind_of,
+    layers_of,
+    tensors_of,
+    with_hidden,
+)
 from solver.errors import InputError
 
-ACTIVATIONS = ("transformers.activations", "torch.nn.modules.activation")
-PLAIN = (int, float, bool, str, type(None))
-NUMBERS_OF_LAYERS = ("layer_idx", "layer_index", "layer_id", "layer_number", "idx")
+COUNTED = "bfloat16"
+"""The data type that is counted: products of groups exist in no other. Sizes in others follow from it."""
 
 
 def count_model(
@@ -48,159 +58,16 @@ def count_model(
         If the model cannot be built or has no rows of layers.
     """
     attention = Attention(causal=causal, flash=flash)
-    model = build_model(config, dtype, attention=attention)
-    _fuse_modules(model, attention)
+    model = build_model(config, COUNTED, attention=attention)
+    fuse_modules(model, attention)
     try:
-        return _Counter(model, attention, seq, microbatch_size, _predicted_further(config, model)).counted()
+        counter = _Counter(model, attention, (microbatch_size, seq), _predicted_further(config, model))
+        counter.widening = BYTES[dtype] // BYTES[COUNTED]
+        return counter.counted()
     except InputError:
         raise
     except Exception as error:
         raise refused(config["model_type"], "run", error) from None
-
-
-@dataclass
-class Attention:
-    """Attention as a kernel computes it, and what it would take.
-
-    Attributes
-    ----------
-    causal, flash : bool
-        As for `count_model`.
-    forward, backward : int
-        FLOPs so far.
-    scores : dict
-        By storage, what only attention itself needs: scores, or their sums.
-    recomputable : dict
-        By storage, the results of activation functions. They are held here, since a storage's number is used again.
-    window : int or None
-        The window of the last attention, if it is shorter than the sequence.
-    """
-
-    causal: bool
-    flash: bool
-    forward: int = 0
-    backward: int = 0
-    scores: dict[int, Any] = field(default_factory=dict)
-    recomputable: dict[int, Any] = field(default_factory=dict)
-    window: int | None = None
-
-    def __call__(
-        self, module: Any, query: Any, key: Any, value: Any, _mask: Any = None, dropout: float = 0.0, **options: Any
-    ) -> tuple[Any, None]:
-        """Stand in for an attention function of transformers: shapes are (batch, heads, tokens, size of a head)."""
-        seq = int(key.shape[2])
-        window, chunk = _shorter(seq, options.get("sliding_window")), _shorter(seq, _chunk(module))
-        self.window = window or chunk
-        flops = self._flops(query, key, value, window, chunk)
-        self.forward += flops
-
-        def on_backward() -> None:
-            self.backward += 2 * flops
-
-        def run(query: Any, _key: Any, value: Any) -> Any:
-            batch, heads, tokens, _ = query.shape
-            return query.new_empty(batch, tokens, heads, value.shape[-1])
-
-        def keeps(inputs: tuple[Any, ...], result: Any) -> list[Any]:
-            extra = self._scores(query, seq, dropout)
-            self.scores.update((storage_of(each), each) for each in extra)
-            return [*inputs, *extra, *([result] if self.flash else [])]
-
-        return Kernel(run, keeps, on_backward)(query, key, value), None
-
-    def _flops(self, query: Any, key: Any, value: Any, window: int | None, chunk: int | None) -> int:
-        """Count the products with keys and with values; the kernel skips what lies outside the window or is masked."""
-        seq = int(key.shape[2])
-        full: int = sdpa_flop_count(query.shape, key.shape, value.shape)
-        if not self.flash:
-            return full
-        scores = seq * seq
-        if window is not None:
-            scores = window * (2 * seq - window)  # both ways from each token
-        elif chunk is not None:
-            scores = seq * chunk
-        return full * scores // (seq * seq * (2 if self.causal else 1))
-
-    def _scores(self, query: Any, seq: int, dropout: float) -> list[Any]:
-        batch, heads, tokens, _ = query.shape
-        if self.flash:
-            return [query.new_empty(batch, heads, tokens, dtype=torch.float32)]
-        scores = (batch, heads, tokens, seq)
-        after_dropout = [query.new_empty(scores, dtype=torch.bool), query.new_empty(scores)] if dropout else []
-        return [query.new_empty(scores), *after_dropout]
-
-
-def _shorter(seq: int, window: object) -> int | None:
-    return window if isinstance(window, int) and 0 < window < seq else None
-
-
-def _chunk(module: Any) -> object:
-    """Return the length of the chunks that attention stays in, which some models give only to their masks."""
-    config, place = getattr(module, "config", None), getattr(module, "layer_idx", None)
-    kinds = getattr(config, "layer_types", None)
-    if not kinds or place is None or kinds[place] != "chunked_attention":
-        return None
-    return getattr(config, "attention_chunk_size", None)
-
-
-def _fuse_modules(model: Any, attention: Attention) -> None:
-    """Let norms, activation functions and dropout keep what one kernel keeps."""
-    for module in model.modules():
-        if "norm" in type(module).__name__.lower():
-            module.forward = _fused(module, _keep_with_statistics)
-        elif type(module).__module__ in ACTIVATIONS:
-            module.forward = _fused(module, _keeper_of_input(attention))
-        elif isinstance(module, torch.nn.Dropout) and module.p:
-            module.forward = _fused(module, _keep_mask)
-
-
-def _fused(module: Any, keeps: Callable[[tuple[Any, ...], Any], list[Any]]) -> Callable[..., Any]:
-    original = module.forward
-    kernel = Kernel(original, keeps)
-
-    def forward(*inputs: Any, **options: Any) -> Any:
-        if options or not inputs or not all(map(torch.is_tensor, inputs)):
-            return original(*inputs, **options)
-        return kernel(*inputs, parameters=tuple(module.parameters()))
-
-    return forward
-
-
-def _keep_with_statistics(inputs: tuple[Any, ...], result: Any) -> list[Any]:
-    return [*inputs, result.new_empty(result.shape[:-1], dtype=torch.float32)]
-
-
-def _keep_mask(_: tuple[Any, ...], result: Any) -> list[Any]:
-    return [result.new_empty(result.shape, dtype=torch.bool)]
-
-
-def _keeper_of_input(attention: Attention) -> Callable[[tuple[Any, ...], Any], list[Any]]:
-    def keep(inputs: tuple[Any, ...], result: Any) -> list[Any]:
-        attention.recomputable[storage_of(result)] = result
-        return list(inputs)
-
-    return keep
-
-
-@dataclass(frozen=True)
-class _Call:
-    """A layer as the model calls it."""
-
-    layer: Any
-    run: Callable[..., Any]
-    inputs: tuple[Any, ...]
-    options: dict[str, Any]
-
-    def on(self, hidden: Any) -> Any:
-        """Run the layer on another input of the same shape."""
-        if self.inputs:
-            return self.run(hidden, *self.inputs[1:], **self.options)
-        return self.run(**self.options | {"hidden_states": hidden})
-
-    @property
-    def hidden(self) -> Any:
-        """The result of the layer before."""
-        return self.inputs[0] if self.inputs else self.options["hidden_states"]
 
 
 @dataclass(frozen=True)
@@ -225,14 +92,15 @@ class _Part:
 class _Counter:
     """One forward of the model, cut before its first layer and behind its last, and one layer of each kind."""
 
-    def __init__(self, model: Any, attention: Attention, seq: int, microbatch_size: int, further: int) -> None:
+    def __init__(self, model: Any, attention: Attention, shape: tuple[int, int], further: int) -> None:
         self.model = model
         self.further = further
         self.attention = attention
-        self.shape = (microbatch_size, seq)
-        self.layers = _rows_of_modules(model)
-        self.order: list[_Kind] = []
-        self.calls: dict[_Kind, _Call] = {}
+        self.shape = shape
+        self.widening = 1
+        self.layers = layers_of(model)
+        self.order: list[Kind] = []
+        self.calls: dict[Kind, LayerCall] = {}
         self.routed = 0
         self.given = {storage_of(each) for each in (*model.parameters(), *model.buffers())}
 
@@ -268,35 +136,27 @@ class _Counter:
 
     def _cut(self) -> tuple[_Part, _Part]:
         """Run the model; return what lies before its first layer and what lies behind its last."""
-        results: dict[_Kind, Any] = {}
+        results: dict[Kind, Any] = {}
         marks: list[int] = []
         ends: list[Any] = []
 
-        def stopped(layer: Any, run: Callable[..., Any]) -> Callable[..., Any]:
-            def forward(*inputs: Any, **options: Any) -> Any:
-                call, kind = _Call(layer, run, inputs, options), _kind_of(layer)
-                marks.append(counter.get_total_flops())
-                if not self.order:
-                    ends.append(call.hidden)
-                self.order.append(kind)
-                if kind not in self.calls:
-                    self.calls[kind] = call
-                    with torch.no_grad():
-                        results[kind] = call.on(call.hidden)
-                ends[1:] = [_hidden_of(results[kind]).detach().requires_grad_()]
-                marks.append(counter.get_total_flops())
-                return _with_hidden(results[kind], ends[1])
+        def stop(call: LayerCall) -> Any:
+            kind = kind_of(call.layer)
+            marks.append(counter.get_total_flops())
+            if not self.order:
+                ends.append(call.hidden)
+            self.order.append(kind)
+            if kind not in self.calls:
+                self.calls[kind] = call
+                with torch.no_grad():
+                    results[kind] = call.on(call.hidden)
+            ends[1:] = [hidden_of(results[kind]).detach().requires_grad_()]
+            marks.append(counter.get_total_flops())
+            return with_hidden(results[kind], ends[1])
 
-            return forward
-
-        runs = [(layer, layer.forward) for layer in self.layers]
-        for layer, run in runs:
-            layer.forward = stopped(layer, run)
         tokens = torch.zeros(self.shape, dtype=torch.long, device="meta")
-        with self._flops() as counter:
+        with intercepted(self.layers, stop), self._flops() as counter:
             logits = self.model(input_ids=tokens, use_cache=False).logits
-        for layer, run in runs:
-            layer.forward = run
         if not self.order:
             raise InputError("model_type: the model does not call its layers one by one, so they cannot be counted")
         loss = LOSS(logits)
@@ -314,18 +174,18 @@ class _Counter:
         return rows
 
     def _count_layer(
-        self, call: _Call, before: Callable[[Any], Any] = lambda hidden: hidden
+        self, call: LayerCall, before: Callable[[Any], Any] = lambda hidden: hidden
     ) -> tuple[Count, int | None]:
         """Count a layer, and what comes before it; return the window of its attention as well."""
         hidden = call.hidden.detach().requires_grad_()
         self.attention.window, self.routed = None, 0
         attention = self.attention.forward
         with self._flops() as counter:
-            result = _hidden_of(call.on(before(hidden)))
+            result = hidden_of(call.on(before(hidden)))
         attention = self.attention.forward - attention
-        routed = self.routed * hidden.element_size()
+        routed = self.routed * hidden.element_size() * self.widening
         part = _Part([result], hidden, counter.get_total_flops() + attention)
-        shared = {storage_of(each) for each in _tensors(call) if each is not call.hidden}
+        shared = {storage_of(each) for each in tensors_of(call) if each is not call.hidden}
         counted = replace(
             self._count(part, (), shared),
             attention=attention,
@@ -347,7 +207,7 @@ class _Counter:
             norms = [torch.nn.RMSNorm(size, dtype=dtype) for _ in range(3)]
             project = torch.nn.Linear(2 * size, size, bias=False, dtype=dtype)
         own = torch.nn.ModuleList([*norms, project])
-        _fuse_modules(own, self.attention)
+        fuse_modules(own, self.attention)
         self.given |= {storage_of(each) for each in own.parameters()}
 
         def before(hidden: Any) -> Any:
@@ -371,11 +231,11 @@ class _Counter:
             activation=kept.total,
             held_for_weight=kept.of(kept.for_weight),
             of_attention=kept.of(self.attention.scores),
-            passed=part.results[0].nbytes,
+            passed=part.results[0].nbytes * self.widening,
         )
 
     def _kept(self, part: _Part, shared: Collection[int] = ()) -> Kept:
-        return kept_by(part.results, self.given | set(shared), self.attention.recomputable)
+        return kept_by(part.results, self.given | set(shared), self.attention.recomputable, self.widening)
 
     def _backward(self, part: _Part, parameters: Collection[Any]) -> tuple[int, int]:
         """Count I, and W as what the whole backward adds to it."""
@@ -418,62 +278,10 @@ LOSS = Kernel(
 )
 """The loss: cross entropy keeps the logits in full precision, in which it computes, and no others."""
 
-_Kind: TypeAlias = tuple[object, ...]
-
-
-def _rows_of_modules(model: Any) -> list[Any]:
-    """Find the layers: the modules of the lists that hold most of the model's parameters."""
-    lists = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.ModuleList) and len(module) and any(True for _ in module.parameters())
-    ]
-    outermost = [
-        (name, module) for name, module in lists if not any(name.startswith(f"{other}.") for other, _ in lists)
-    ]
-    if not outermost:
-        raise InputError("model_type: the model has no list of layers")
-    longest = max(outermost, key=lambda each: sum(parameter.numel() for parameter in each[1].parameters()))
-    return list(longest[1])
-
-
-def _kind_of(layer: Any) -> _Kind:
-    """Describe a layer by its modules, their plain settings and the shapes of parameters; equal ones cost the same."""
-    return tuple(
-        (
-            name,
-            type(module),
-            tuple(
-                sorted(
-                    (key, value)
-                    for key, value in vars(module).items()
-                    if isinstance(value, PLAIN) and key not in NUMBERS_OF_LAYERS
-                )
-            ),
-            tuple((key, tuple(each.shape)) for key, each in module.named_parameters(recurse=False)),
-        )
-        for name, module in layer.named_modules()
-    )
-
 
 def _experts(layer: Any) -> int:
     """Count the parameters of experts that are chosen for each token."""
     return sum(each.numel() for name, each in layer.named_parameters() if "experts" in name.split("."))
-
-
-def _tensors(call: _Call) -> Iterator[Any]:
-    for value in (*call.inputs, *call.options.values()):
-        for each in value if isinstance(value, tuple) else (value,):
-            if torch.is_tensor(each):
-                yield each
-
-
-def _hidden_of(result: Any) -> Any:
-    return result[0] if isinstance(result, tuple) else result
-
-
-def _with_hidden(result: Any, hidden: Any) -> Any:
-    return (hidden, *result[1:]) if isinstance(result, tuple) else hidden
 
 
 def _names(counted: list[tuple[Count, int | None]]) -> list[str]:

@@ -86,7 +86,9 @@ class Kept:
         return sum(size for storage, size in self.sizes.items() if storage in storages)
 
 
-def kept_by(results: Collection[Any], given: Collection[int], recomputable: Collection[int]) -> Kept:
+def kept_by(
+    results: Collection[Any], given: Collection[int], recomputable: Collection[int] = (), widening: int = 1
+) -> Kept:
     """Read off torch's graph what it keeps for the backward.
 
     Parameters
@@ -97,6 +99,8 @@ def kept_by(results: Collection[Any], given: Collection[int], recomputable: Coll
         Storages that do not count: parameters, buffers, and what all layers share.
     recomputable : collection of int
         Results of activation functions: where only an elementwise product needs them, its kernel makes them anew.
+    widening : int
+        How many times as large 16-bit numbers count.
     """
     sizes: dict[int, int] = {}
     for_weight: set[int] = set()
@@ -112,7 +116,7 @@ def kept_by(results: Collection[Any], given: Collection[int], recomputable: Coll
             storage = storage_of(tensor)
             if storage in given or (is_elementwise and storage in recomputable):
                 continue
-            sizes[storage] = tensor.untyped_storage().nbytes()
+            sizes[storage] = tensor.untyped_storage().nbytes() * (widening if tensor.dtype == torch.bfloat16 else 1)
             if meets_parameter:
                 for_weight.add(storage)
     return Kept(sizes, frozenset(for_weight), tuple(parameters.values()))

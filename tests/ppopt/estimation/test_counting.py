@@ -161,3 +161,12 @@ def test_experts_keep_what_is_routed_to_them(tmp_path: Path) -> None:
     plain = decoder(tmp_path, MIXTRAL | {"num_hidden_layers": 1, "num_experts_per_tok": 1})
     more = 2 * SEQ * (2 * 4096 + 3 * 14336)  # for one more expert: what it takes and makes, and three inside
     assert found.activation - plain.activation == pytest.approx(more, rel=0.01)
+
+
+def test_numbers_of_32_bits_are_twice_as_large(tmp_path: Path) -> None:
+    config = MIXTRAL | {"num_hidden_layers": 1}
+    narrow, wide = (decoder(tmp_path, config, dtype=each) for each in ("bf16", "fp32"))
+    assert (wide.forward, wide.parameters) == (narrow.forward, narrow.parameters)
+    assert wide.held_for_weight == pytest.approx(2 * narrow.held_for_weight, rel=1e-3)
+    assert wide.activation == pytest.approx(2 * narrow.activation, rel=1e-2)
+    assert (wide.passed, wide.routed) == (2 * narrow.passed, 2 * narrow.routed)
