@@ -290,6 +290,7 @@ def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[st
 
 def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     times, memory, unit = pipeline.get("times", {}), pipeline.get("memory", {}), str(pipeline.get("unit", ""))
+    held = str(memory.get("unit", ""))
     parts = [
         ("devices", str(pipeline["devices"])),
         ("stages", str(pipeline.get("stages", "as the schedule needs"))),
@@ -300,11 +301,11 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     if "layers" in pipeline:
         parts.append(("layers", ", ".join(f"{kind['count']} {kind['name']}" for kind in pipeline["layers"])))
     else:
-        parts.append(("activation", _amount(memory.get("activation", 1))))
+        parts.append(("activation", with_unit(_amount(memory.get("activation", 1)), held)))
     names = {"static": "static memory"}
-    others = [key for key in memory if key not in ("activation", "limit")]
-    parts += [(names.get(key, key.replace("_", " ")), _amount(memory[key])) for key in others]
-    return [*parts, ("memory limit", _amount(memory["limit"]) if "limit" in memory else "none")]
+    others = [key for key in memory if key not in ("activation", "limit", "unit")]
+    parts += [(names.get(key, key.replace("_", " ")), with_unit(_amount(memory[key]), held)) for key in others]
+    return [*parts, ("memory limit", with_unit(_amount(memory["limit"]), held) if "limit" in memory else "none")]
 
 
 def _time(row: Row, unit: str) -> str:

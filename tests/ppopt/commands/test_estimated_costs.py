@@ -43,7 +43,7 @@ def test_verdicts_on_estimates_say_so(name: str, tmp_path: Path) -> None:
 
 def test_pages_say_so(tmp_path: Path) -> None:
     file, page = tmp_path / "costs.yaml", tmp_path / "page.html"
-    file.write_text(yaml.safe_dump(COSTS | {"source": "estimated"}))
+    file.write_text(yaml.safe_dump(COSTS | {"source": "estimated", "memory": {"unit": "GB", "limit": 40}}))
     for name in ("compare", "plan"):
         assert call_ppopt(*COMMANDS[name], "-c", str(file), "--report", str(page)).returncode == 0
         assert "On estimated costs, " in page.read_text()
