@@ -122,6 +122,7 @@ class _Counter:
             + sum(row.count * row.cost.parameters for row in further),
             rows=(Row("embedding", 1, embedding), *rows, *further, Row("head", 1, head.repeated(1 + self.further))),
             heads=getattr(self.model.config, "num_attention_heads", 0) or 0,
+            experts=max(map(_number_of_experts, self.layers)),
             seq=self.shape[1],
             microbatch_size=self.shape[0],
             notes=tuple(self._notes()),
@@ -282,6 +283,14 @@ LOSS = Kernel(
 def _experts(layer: Any) -> int:
     """Count the parameters of experts that are chosen for each token."""
     return sum(each.numel() for name, each in layer.named_parameters() if "experts" in name.split("."))
+
+
+def _number_of_experts(layer: Any) -> int:
+    """Count the experts of a layer: the first size of their common parameters, or the modules of a list."""
+    of_experts = [each for name, each in layer.named_parameters() if name.split(".")[-2:-1] == ["experts"]]
+    lists = [module for name, module in layer.named_modules() if name.split(".")[-1] == "experts"]
+    sizes = [int(each.shape[0]) for each in of_experts]
+    return max([*sizes, *(len(each) for each in lists if isinstance(each, torch.nn.ModuleList))], default=0)
 
 
 def _names(counted: list[tuple[Count, int | None]]) -> list[str]:

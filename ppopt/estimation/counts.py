@@ -46,6 +46,11 @@ class Count:
     passed: int
     routed: int = 0
 
+    def of_size(self, sequences: int) -> Count:
+        """Return the count of a microbatch of several sequences, if this is of one."""
+        same = {"parameters": self.parameters, "shared": self.shared, "experts": self.experts}
+        return Count(**{key: sequences * value for key, value in asdict(self).items()} | same)
+
     def repeated(self, times: int) -> Count:
         """Return what it costs to run it several times on one microbatch, with the same parameters."""
         same = {"parameters": self.parameters, "shared": self.shared, "experts": self.experts, "passed": self.passed}
@@ -85,6 +90,8 @@ class CountedModel:
         The rows.
     heads : int
         Attention heads; 0 if the configuration has none.
+    experts : int
+        Experts of a layer, of which some are chosen for each token; 0 if there are none.
     seq, microbatch_size : int
         The microbatch that was counted.
     notes : tuple of str
@@ -95,6 +102,7 @@ class CountedModel:
     parameters: int
     rows: tuple[Row, ...]
     heads: int
+    experts: int
     seq: int
     microbatch_size: int
     notes: tuple[str, ...]

@@ -63,6 +63,8 @@ class Division:
             raise InputError(f"{option}: the ranks ({whole}) must divide the {seq:,} tokens of a sequence")
         if self.expert > 1 and not experts:
             raise InputError(f"--expert-parallel: the model has no experts to divide; found {self.expert}")
+        if experts % self.expert:
+            raise InputError(f"--expert-parallel: must divide the {experts} experts of a layer; found {self.expert}")
         if (self.data * self.context) % self.expert:
             raise InputError(
                 f"--expert-parallel: must divide the {self.data * self.context} ranks of data and context parallelism "

@@ -183,7 +183,7 @@ def estimate(
     """
     gpu, tflops = reached(speed, DTYPES[workload.dtype])
     model = count(path, workload)
-    division.check(model.heads, model.seq, sum(row.cost.experts for row in model.rows))
+    division.check(model.heads, model.seq, model.experts)
     assumed = Assumptions(
         gpu=gpu,
         tflops=tflops,
