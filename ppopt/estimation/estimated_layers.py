@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import inf
 
 from ppopt.estimation.assumptions import Assumptions
 from ppopt.estimation.counts import Count, CountedModel, Row
@@ -40,7 +41,7 @@ def estimated_layers(model: CountedModel, assumed: Assumptions, title: str, pipe
     return LayersFile(
         about=list(_about(model, assumed, title)),
         values=_head(model),
-        parts={"step": _after(model, assumed, pipeline), "communication": _communication(model, assumed)},
+        parts={"step": _after(model, assumed, pipeline), "communication": _communication(model, assumed, pipeline)},
         layers=[Layer(row.name, row.count, _layer(row, assumed), _recompute(row, assumed)) for row in model.rows],
         memory=[Entry("unit", "GB"), limit],
     )
@@ -107,13 +108,17 @@ def _head(model: CountedModel) -> list[Entry]:
     ]
 
 
-def _communication(model: CountedModel, assumed: Assumptions) -> list[Entry]:
-    passed = model.rows[1].cost.passed // assumed.division.of_work
-    bandwidth = assumed.gpu.network_bandwidth
+def _communication(model: CountedModel, assumed: Assumptions, pipeline: int | None) -> list[Entry]:
+    division = assumed.division
+    passed = model.rows[1].cost.passed // division.of_work
+    ranks = (
+        inf if pipeline is None else pipeline * division.of_work * division.data
+    )  # pipeline ranks are furthest apart
+    bandwidth, where = assumed.gpu.link(ranks), "within" if ranks <= assumed.gpu.gpus_per_node else "between"
     return [
         Entry("latency", LATENCY, "assumed"),
         Entry("bytes", passed, f"the result of a layer{_divided(assumed.division.of_work)}"),
-        Entry("bandwidth", int(bandwidth * GIGA / 1000), f"per ms: {number(bandwidth)} GB/s between nodes"),
+        Entry("bandwidth", int(bandwidth * GIGA / 1000), f"per ms: {number(bandwidth)} GB/s {where} nodes"),
     ]
 
 

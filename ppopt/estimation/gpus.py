@@ -40,7 +40,7 @@ class Gpu:
     network_bandwidth: float
     gpus_per_node: int
 
-    def link(self, ranks: int) -> float:
+    def link(self, ranks: float) -> float:
         """Return the bandwidth between so many neighbouring GPUs."""
         return self.node_bandwidth if ranks <= self.gpus_per_node else self.network_bandwidth
 

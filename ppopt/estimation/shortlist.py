@@ -220,6 +220,7 @@ class _Race:
     ends: float
     say: Callable[[str], None]
     waiting: list[_Entry] = field(default_factory=list)
+    is_interrupted: bool = False
 
     def __post_init__(self) -> None:
         self.result = Shortlist(self.cluster)
@@ -245,7 +246,7 @@ class _Race:
             if len(found) >= HANDED_ON and entry.least >= found[HANDED_ON - 1].best.makespan:
                 self.result.slower.append(entry.split.name)
                 continue
-            if perf_counter() >= ends and place:
+            if self.is_interrupted or (perf_counter() >= ends and place):
                 self.result.unplanned.append(entry.split.name)
                 continue
             self.say(f"{place + 1} of {len(self.waiting)}: {entry.split.name}")
@@ -261,7 +262,7 @@ class _Race:
         found = self.result.found
         for split in [each.split for each in found[:HANDED_ON]]:
             left = self.ends - perf_counter()
-            if left < SHORTEST_TURN:
+            if self.is_interrupted or left < SHORTEST_TURN:
                 break
             self.say(f"again: {split.name}")
             planned = self._planned(entries[split], min(LONGEST_TURN, left))
@@ -276,6 +277,7 @@ class _Race:
         names = None if self.framework is not None else USUAL_SCHEDULES[: 1 if split.pipeline == 1 else None]
         pipeline = Pipeline.from_mapping(_sized(split, entry.layers))
         planning = plan(pipeline, names, framework=self.framework, time_limit=seconds, raise_infeasible=False)
+        self.is_interrupted |= planning.interrupted
         if planning.best is None:
             if first:
                 noted = self.result.unplanned if planning.infeasible is None else self.result.too_large

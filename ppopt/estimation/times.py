@@ -22,11 +22,8 @@ from reports.numbers import number
 MEMORY_SHARE = 0.6
 """The share of a memory's bandwidth that kernels reach."""
 
-COLLECTIVE_SHARE = 0.7
-"""The share of a link's bandwidth that reductions and gatherings reach."""
-
-ROUTING_SHARE = 0.3
-"""The share of a link's bandwidth that tokens reach on their way to experts, their sorting included."""
+LINK_SHARE = 0.7
+"""The share of a link's bandwidth that messages reach."""
 
 MOVES = {"forward": 3, "backward_input": 4, "backward_weight": 1}
 """How often each kept byte is moved: written, read, and once more for what is not kept; with its gradient in I."""
@@ -36,6 +33,9 @@ COLLECTIVES = {"forward": 4, "backward_input": 4, "backward_weight": 0}
 
 ROUTES = {"forward": 2, "backward_input": 2, "backward_weight": 0}
 """How often tokens travel to experts or back."""
+
+SORTS = 2
+"""How often tokens are read and written for each travel: they are sorted on both sides."""
 
 OPTIMIZER_MOVES = 30
 """Bytes that Adam moves for a parameter: gradient, weight and two moments read, all but the first written, in 32
@@ -68,13 +68,14 @@ def _parts(key: str, cost: Count, assumed: Assumptions) -> Iterator[Time]:
     if assumed.is_overall:
         return
     moved = MOVES[key] * cost.activation / ranks + _weights_moved(key, cost, assumed)
+    moved += SORTS * 2 * ROUTES[key] * cost.routed / ranks
     yield _at(moved, gpu.memory_bandwidth * MEMORY_SHARE, "moved")
     collected = COLLECTIVES[key] * cost.passed / division.context * (division.tensor - 1) / division.tensor
     if collected:
-        yield _at(collected, gpu.link(division.tensor) * COLLECTIVE_SHARE, "collected")
+        yield _at(collected, gpu.link(division.tensor) * LINK_SHARE, "collected")
     routed = ROUTES[key] * cost.routed / ranks * (division.expert - 1) / division.expert
     if routed:
-        yield _at(routed, gpu.link(division.tensor * division.expert) * ROUTING_SHARE, "routed")
+        yield _at(routed, gpu.link(division.tensor * division.expert) * LINK_SHARE, "routed")
 
 
 def _weights_moved(key: str, cost: Count, assumed: Assumptions) -> float:
@@ -117,7 +118,7 @@ def _after(costs: list[Count], assumed: Assumptions) -> Time:
     for held, copies in _held(costs, assumed):
         gradient = size if assumed.optimizer == "adam-bf16" else 4
         both = gradient + (size if assumed.optimizer == "distributed" else gradient)
-        link = gpu.link(division.tensor * replicas) * COLLECTIVE_SHARE
+        link = gpu.link(division.tensor * replicas) * LINK_SHARE
         if copies > 1 and held:
             parts.append(_at(held * both * (copies - 1) / copies, link, "reduced and gathered"))
         moved = held * (OPTIMIZER_MOVES / (copies if assumed.optimizer == "distributed" else 1) + gradient)

@@ -245,7 +245,7 @@ def predicted(folder: Path, row: dict[str, str]) -> ppopt.Schedule:
     costs = estimate(
         write(folder / f"{row['model']}-{layers}", config),
         Workload(4096),
-        Speed("b200", efficiency=0.52),
+        Speed("b200", efficiency=0.48),
         Division(expert=experts, data=data),
         optimizer="distributed",
         pipeline=pipeline,
