@@ -49,6 +49,14 @@ def test_pages_say_so(tmp_path: Path) -> None:
         assert "On estimated costs, " in page.read_text()
 
 
+def test_sweeps_say_so(tmp_path: Path) -> None:
+    grid, page = tmp_path / "grid.yaml", tmp_path / "page.html"
+    base = {"devices": 2, "microbatches": 4, "times": {"forward": 1, "backward": 2}, "source": "estimated"}
+    grid.write_text(yaml.safe_dump({"base": base, "axes": {"microbatches": [4, 8]}, "run": ["1f1b", "gpipe"]}))
+    assert call_ppopt("sweep", str(grid), "--jobs", "1", "--report", str(page)).returncode == 0
+    assert "On estimated costs, 1f1b wins" in page.read_text()
+
+
 def test_the_source_and_the_tokens_of_a_microbatch_are_kept_and_change_nothing() -> None:
     more = {"source": "estimated", "tokens": 8192}
     plain, estimated = (ppopt.Pipeline.from_mapping(COSTS | each) for each in ({}, more))
