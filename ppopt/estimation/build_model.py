@@ -55,6 +55,11 @@ def build_model(
     return model.train()
 
 
+def knows_attention(model: Any) -> bool:
+    """Return whether a model's attention is the one that was given."""
+    return bool(model.config._attn_implementation == ATTENTION)
+
+
 def _configuration(config: Mapping[str, Any]) -> Any:
     from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
 

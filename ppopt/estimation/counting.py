@@ -6,14 +6,14 @@ torch's counter sees products of matrices; grouped products of experts are added
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, mm_flop
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, mm_flop
 
-from ppopt.estimation.build_model import build_model, refused
+from ppopt.estimation.build_model import build_model, knows_attention, refused
 from ppopt.estimation.counted_kernels import Attention, fuse_modules
 from ppopt.estimation.counts import Count, CountedModel, Row
 from ppopt.estimation.fused import Kept, Kernel, kept_by, storage_of
@@ -156,8 +156,9 @@ class _Counter:
             return with_hidden(results[kind], ends[1])
 
         tokens = torch.zeros(self.shape, dtype=torch.long, device="meta")
+        mask = {} if knows_attention(self.model) else {"attention_mask": _whole_mask(*self.shape)}
         with intercepted(self.layers, stop), self._flops() as counter:
-            logits = self.model(input_ids=tokens, use_cache=False).logits
+            logits = self.model(input_ids=tokens, use_cache=False, **mask).logits
         if not self.order:
             raise InputError("model_type: the model does not call its layers one by one, so they cannot be counted")
         loss = LOSS(logits)
@@ -165,7 +166,9 @@ class _Counter:
 
     def _count_layers(self) -> list[Row]:
         counts = {kind: self._count_layer(call) for kind, call in self.calls.items()}
-        names = _names([counts[kind] for kind in self.order])
+        types = getattr(self.model.config, "layer_types", None) or ()
+        types = types if len(types) == len(self.order) else ()
+        names = _names([counts[kind] for kind in self.order], types)
         rows: list[Row] = []
         for name, kind in zip(names, self.order, strict=True):
             if rows and rows[-1].name == name:
@@ -194,7 +197,29 @@ class _Counter:
             routed=routed,
             parameters=sum(each.numel() for each in call.layer.parameters()),
         )
-        return counted, self.attention.window
+        return self._with_active_experts(counted, call.layer, self._kept(part, shared)), self.attention.window
+
+    def _with_active_experts(self, counted: Count, layer: Any, kept: Kept) -> Count:
+        """Count only the chosen experts where an architecture runs every token through all of them, as Llama 4 does."""
+        number, chosen = _number_of_experts(layer), getattr(self.model.config, "num_experts_per_tok", None)
+        tokens = self.shape[0] * self.shape[1]
+        all_of_them = 2 * counted.experts * tokens
+        is_batched = any(each.ndim == 3 for each in layer.parameters())
+        if not (counted.experts and chosen and is_batched) or self.routed or counted.forward < all_of_them:
+            return counted
+        idle = all_of_them * (number - chosen) // number
+        least = min(min(each.shape[1:]) for each in layer.parameters() if each.ndim == 3) * self.widening * 2
+        spread = {each for each, size in kept.sizes.items() if size >= number * tokens * least}
+        held = spread & kept.for_weight
+        return replace(
+            counted,
+            forward=counted.forward - idle,
+            backward_input=counted.backward_input - idle,
+            backward_weight=counted.backward_weight - idle,
+            activation=counted.activation - kept.of(spread) * (number - chosen) // number,
+            held_for_weight=counted.held_for_weight - kept.of(held) * (number - chosen) // number,
+            routed=chosen * counted.passed,
+        )
 
     def _count_further(self) -> Count:
         """Count a layer that predicts one more token (DeepSeek-AI 2024, section 2.2), which transformers leaves out.
@@ -257,7 +282,11 @@ class _Counter:
         return int(counter.get_total_flops()) + self.attention.backward - before
 
     def _flops(self) -> Any:
-        return FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: self._grouped_product})
+        more = {
+            torch.ops.aten._grouped_mm: self._grouped_product,
+            torch.ops.aten.convolution_backward: _convolution_backward,
+        }
+        return FlopCounterMode(display=False, custom_mapping=more)
 
     def _grouped_product(self, first: Any, second: Any, *_: Any, **__: Any) -> int:
         """Count a product of groups of rows, each with a matrix of its own: every row is in one group."""
@@ -293,19 +322,41 @@ def _number_of_experts(layer: Any) -> int:
     return max([*sizes, *(len(each) for each in lists if isinstance(each, torch.nn.ModuleList))], default=0)
 
 
-def _names(counted: list[tuple[Count, int | None]]) -> list[str]:
-    """Name each layer of the model by what tells it from others; layers that cost the same have one name."""
+def _whole_mask(batch: int, seq: int) -> Any:
+    """Make a mask that is complete, so that no library looks at its values: there are none on ``meta``."""
+    return torch.zeros((batch, 1, seq, seq), device="meta")
+
+
+def _names(counted: list[tuple[Count, int | None]], types: Sequence[str]) -> list[str]:
+    """Name each layer of the model by what tells it from others; layers that cost the same have one name.
+
+    Parameters
+    ----------
+    counted : list of (Count, int or None)
+        What each layer costs, and the window of its attention.
+    types : sequence of str
+        What the configuration calls each layer; empty if it calls them nothing.
+    """
     has_experts = {bool(cost.experts) for cost, _ in counted}
     windows = {window for _, window in counted}
     names: dict[Count, str] = {}
-    for cost, window in counted:
+    for place, (cost, window) in enumerate(counted):
         parts = ["decoder"]
         if len(has_experts) > 1:
             parts.append("moe" if cost.experts else "dense")
         if len(windows) > 1:
             parts.append("global" if window is None else "local")
+        elif len(set(types)) > 1 and len({cost for cost, _ in counted}) > len(has_experts):
+            parts.append(types[place].removesuffix("_attention"))
         name = "-".join(parts)
         taken = [other for other, known in names.items() if known == name or known.startswith(f"{name}-kind-")]
         if cost not in names:
             names[cost] = name if not taken else f"{name}-kind-{len(taken) + 1}"
     return [names[cost] for cost, _ in counted]
+
+
+def _convolution_backward(result: Any, values: Any, weights: Any, *rest: Any, **_: Any) -> int:
+    """Count the gradients of a convolution, each as much as its forward; torch's own formula forgets its groups."""
+    transposed, wanted = rest[4], rest[-1]
+    each: int = conv_flop_count(values, weights, result, transposed=transposed)
+    return each * sum(map(bool, wanted[:2]))

@@ -90,7 +90,10 @@ class Estimate:
     @property
     def notes(self) -> list[str]:
         """Notes for the reader."""
-        return [*self.model.notes, *too_large(self.model, self.assumed)]
+        notes = [*self.model.notes, *too_large(self.model, self.assumed)]
+        if self.assumed.recompute == "selective" and self.assumed.flash:
+            notes.append("--recompute selective saves next to nothing with flash attention, which keeps no scores")
+        return notes
 
     @property
     def layers(self) -> LayersFile:

@@ -163,6 +163,49 @@ def test_experts_keep_what_is_routed_to_them(tmp_path: Path) -> None:
     assert found.activation - plain.activation == pytest.approx(more, rel=0.01)
 
 
+LLAMA4 = {
+    "model_type": "llama4_text",
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "intermediate_size_mlp": 2048,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "vocab_size": 500,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 1,
+    "interleave_moe_layer_step": 1,
+    "attention_chunk_size": 512,
+    "no_rope_layers": [1, 1, 1, 0],
+}
+
+
+def test_experts_that_are_not_chosen_do_not_count_where_a_library_runs_them(tmp_path: Path) -> None:
+    rows = counted(tmp_path, LLAMA4).rows[1:-1]
+    assert [(row.name, row.count) for row in rows] == [("decoder-local", 3), ("decoder-global", 1)]
+    h, each = 512, 3 * 512 * 1024
+    attention = 2 * h * 512 + 2 * h * 128
+    met = attention + 8 * h + 2 * each  # a router, a shared expert and the chosen one
+    for row, scores in zip(rows, (512, SEQ), strict=True):  # those of a token's chunk, or of all tokens
+        matrices, attended = 2 * met * SEQ, 8 * 128 * scores * SEQ
+        assert row.cost.experts == 8 * each
+        assert (row.cost.forward, row.cost.backward_weight) == (matrices + attended, matrices)
+        assert row.cost.backward_input == matrices + 2 * attended
+    kept = rows[1].cost.activation / (2 * SEQ)
+    of_experts = 3 * 1024 + 3 * h  # gate, up and their product; what is routed, weighed and made
+    assert kept == pytest.approx(7 * h + 2 * 128 + 3 * 1024 + of_experts, rel=0.2)
+
+
+def test_gradients_of_convolutions_in_groups_count_as_much_as_their_forward(tmp_path: Path) -> None:
+    linear = {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 64}
+    sizes = {"hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 500}
+    config = {"model_type": "qwen3_next", "num_hidden_layers": 4, "num_experts": 8, "num_experts_per_tok": 2, **sizes}
+    rows = counted(tmp_path, config | linear | {"linear_value_head_dim": 64}, seq=256).rows[1:-1]
+    assert [(row.name, row.count) for row in rows] == [("decoder-linear", 3), ("decoder-full", 1)]
+    assert rows[0].cost.backward_weight < rows[0].cost.forward
+
+
 def test_numbers_of_32_bits_are_twice_as_large(tmp_path: Path) -> None:
     config = MIXTRAL | {"num_hidden_layers": 1}
     narrow, wide = (decoder(tmp_path, config, dtype=each) for each in ("bf16", "fp32"))

@@ -110,6 +110,8 @@ def test_what_may_be_recomputed_is_a_key_of_the_layers(tmp_path: Path) -> None:
     assert full["recompute"] == {"activation": pytest.approx(2 * 2048 * 8192 / 1e9, rel=1e-3)}
     scores = 2 * 64 * 2048**2
     assert none["activation"] - selective["recompute"]["activation"] == pytest.approx(scores / 1e9, rel=1e-2)
+    with_flash = call_ppopt("estimate", str(tmp_path), "--recompute", "selective")
+    assert "note: --recompute selective saves next to nothing with flash attention" in with_flash.stderr
     assert selective["recompute"]["time"] == pytest.approx(4 * 2048**2 * 8192 / 400e9, rel=1e-3)
 
 
