@@ -10,6 +10,7 @@ import click
 from ppopt.commands.finite_number import FINITE
 from ppopt.estimation.division import OPTIMIZERS
 from ppopt.estimation.gpus import DTYPES
+from solver.errors import InputError
 
 
 @click.command()
@@ -70,6 +71,8 @@ def measure(ctx: click.Context, /, config: str, output: str | None, spread: str 
     from ppopt.process.whole_files import check_outputs, written_whole
 
     check_outputs({"--output": output, "--spread": spread}, [config])
+    if spread is not None and not spread.lower().endswith(".csv"):
+        raise InputError(f"--spread: {spread!r} must end in .csv")
     try:
         with ProgressLine() as line:
             found = take(config, say=line.say_at_times, **options)

@@ -336,35 +336,58 @@ def _wait(device: str) -> None:
 
 
 def _measured(pieces: list[_Piece], device: str, seconds: float, say: Callable[[str], None]) -> MeasuredModel:
-    """Repeat all pieces in turn, so that whatever slows the device slows all of them."""
-    ends, gaps, repeats, is_precise = perf_counter() + seconds, [], 0, False
     gc.collect()
     gc.disable()
     try:
-        while repeats < WARM_UPS + FEWEST or (not is_precise and perf_counter() < ends and repeats < MOST):
-            for piece in pieces:
-                found = _repeat(piece, device)
-                gaps += found if repeats >= WARM_UPS else []
-                if repeats < WARM_UPS:
-                    piece.times.clear()
-            gc.collect()
-            repeats += 1
-            worst = max(_error(values) for piece in pieces for values in piece.times.values()) if pieces[0].times else 1
-            is_precise = repeats >= WARM_UPS + ENOUGH and worst <= PRECISION
-            say(f"{max(0, repeats - WARM_UPS)} repeats, medians known to {worst:.1%}")
+        gaps, is_precise = _repeat_all(pieces, device, perf_counter() + seconds, say)
     finally:
         gc.enable()
-    measured = {
-        piece.name: MeasuredPiece(
-            piece.name,
-            {key: spread([each / piece.layers for each in values]) for key, values in piece.times.items()},
-            0 if piece.kept is None else piece.kept.total // piece.layers,
-            0 if piece.kept is None else piece.kept.of(piece.kept.for_weight) // piece.layers,
-            piece.peak,
-        )
-        for piece in pieces
-    }
-    return MeasuredModel(measured, spread(gaps), _title(device), is_precise)
+    return MeasuredModel({piece.name: _summed_up(piece) for piece in pieces}, spread(gaps), _title(device), is_precise)
+
+
+def _repeat_all(pieces: list[_Piece], device: str, ends: float, say: Callable[[str], None]) -> tuple[list[float], bool]:
+    """Repeat all pieces in turn, so that whatever slows the device slows all of them.
+
+    Returns
+    -------
+    gaps : list of float
+        The times between two operations.
+    is_precise : bool
+        Whether all medians are precise; they may not be if time is up, or after Ctrl-C.
+    """
+    gaps: list[float] = []
+    for repeats in range(WARM_UPS + MOST):
+        try:
+            found = [gap for piece in pieces for gap in _repeat(piece, device)]
+            gc.collect()
+            if repeats < WARM_UPS:
+                for piece in pieces:
+                    piece.times.clear()
+                continue
+            gaps += found
+            counted_ones = repeats + 1 - WARM_UPS
+            worst = max(_error(values) for piece in pieces for values in piece.times.values())
+            say(f"{counted_words(counted_ones, 'repeat')}, medians known to {worst:.1%}")
+            if counted_ones >= ENOUGH and worst <= PRECISION:
+                return gaps, True
+            if counted_ones >= FEWEST and perf_counter() > ends:
+                break
+        except KeyboardInterrupt:
+            if repeats < WARM_UPS + FEWEST:
+                raise
+            break
+    return gaps, False
+
+
+def _summed_up(piece: _Piece) -> MeasuredPiece:
+    assert piece.kept is not None
+    return MeasuredPiece(
+        piece.name,
+        {key: spread([each / piece.layers for each in values]) for key, values in piece.times.items()},
+        piece.kept.total // piece.layers,
+        piece.kept.of(piece.kept.for_weight) // piece.layers,
+        piece.peak,
+    )
 
 
 def _error(values: list[float]) -> float:

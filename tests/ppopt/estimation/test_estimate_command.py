@@ -178,6 +178,7 @@ def run_code(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_libraries
+@pytest.mark.slow
 def test_no_network_is_tried(tmp_path: Path) -> None:
     code = (
         "import socket, sys\n"

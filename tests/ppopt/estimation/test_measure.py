@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import ppopt
+from ppopt.estimation.measure import measure
 from ppopt.noise.spread_file import read_spreads
 from strategies.model.configuration import read_configuration
 from tests.ppopt.estimation.models import GPT2, LLAMA, MIXTRAL, Config, needs_libraries, write
@@ -113,6 +114,25 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         2,
         "error: --device: PyTorch finds no GPU here; take cpu, or leave it out\n",
     )
+    result = call_ppopt("measure", str(tmp_path), "--spread", str(tmp_path / "spread.yaml"))
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.endswith("must end in .csv\n")
+
+
+def test_a_measurement_that_is_interrupted_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ppopt.estimation import measuring
+
+    repeats = []
+
+    def say(text: str) -> None:
+        repeats.append(text)
+        if len(repeats) == 8:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(measuring, "PRECISION", 0.0)
+    found = measure(write(tmp_path, MODELS["experts"]), seq=16, seconds=60, say=say)
+    assert not found.measured.is_precise
+    assert found.measured.pieces["decoder"].spreads["backward"].times >= 3
 
 
 @pytest.mark.slow
