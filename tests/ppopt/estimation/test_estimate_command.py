@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import ppopt
 from ppopt.estimation.division import Division, bytes_per_parameter
 from ppopt.estimation.estimate import Speed, Workload, estimate
 from ppopt.estimation.gpus import DTYPES, GPUS, read_gpus
+from ppopt.estimation.libraries import OLDEST
 from strategies.model.configuration import read_configuration
 from tests.ppopt.estimation.models import DEEPSEEK, GPT2, LLAMA, MIXTRAL, Config, needs_libraries, write
 from tests.running import call_ppopt
@@ -169,6 +172,23 @@ def test_without_the_libraries_one_line_says_what_to_install(tmp_path: Path) -> 
         "error: PyTorch and transformers are not installed, which build and count the model: "
         "pip install 'ppopt[model]'\n"
     )
+
+
+def test_libraries_that_are_too_old_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppopt.estimation.libraries.find_spec", lambda _: object())
+    monkeypatch.setattr("ppopt.estimation.libraries.version", {"torch": "2.13.0+cpu", "transformers": "4.57.1"}.get)
+    result = call_ppopt("estimate", str(write(tmp_path, TINY)))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        "error: transformers 4.57 is too old to build and count the model, which needs 5.24: "
+    )
+
+
+def test_the_oldest_libraries_are_those_of_the_extra() -> None:
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["model"]
+    assert [re.findall(r"^(\w+)>=([\d.]+)", each)[0] for each in extra] == [
+        (name, ".".join(map(str, oldest))) for name, oldest in OLDEST.items()
+    ]
 
 
 def run_code(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
