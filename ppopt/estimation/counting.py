@@ -120,7 +120,7 @@ class _Counter:
             architecture=type(self.model).__name__,
             parameters=sum(each.numel() for each in self.model.parameters())
             + sum(row.count * row.cost.parameters for row in further),
-            rows=(Row("embedding", 1, embedding), *rows, *further, Row("head", 1, head.repeated(1 + self.further))),
+            rows=(Row("embedding", 1, embedding), *rows, *further, Row("head", 1, head, 1 + self.further)),
             heads=getattr(self.model.config, "num_attention_heads", 0) or 0,
             experts=max(map(_number_of_experts, self.layers)),
             seq=self.shape[1],

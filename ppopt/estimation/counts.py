@@ -68,12 +68,20 @@ class Row:
     count : int
         The number of layers.
     cost : Count
-        One of them.
+        One of them, run once.
+    runs : int
+        How often a microbatch runs through it: a head once more for each further token that is predicted.
     """
 
     name: str
     count: int
     cost: Count
+    runs: int = 1
+
+    @property
+    def whole(self) -> Count:
+        """What a microbatch takes of one layer, with all its runs."""
+        return self.cost.repeated(self.runs)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def _after(model: CountedModel, assumed: Assumptions, pipeline: int | None) -> l
 
 def even_stages(model: CountedModel, stages: int) -> list[list[Count]]:
     """Cut the layers between the ends evenly, the first and the last stage with the ends."""
-    embedding, *inner, head = [row.cost for row in model.rows for _ in range(row.count)]
+    embedding, *inner, head = [row.whole for row in model.rows for _ in range(row.count)]
     cuts = [len(inner) * stage // stages for stage in range(stages + 1)]
     parts = [inner[first:last] for first, last in pairwise(cuts)]
     parts[0] = [embedding, *parts[0]]
@@ -141,7 +141,7 @@ def _limit(assumed: Assumptions) -> float | int:
 
 
 def _layer(row: Row, assumed: Assumptions) -> list[Entry]:
-    cost, division = row.cost, assumed.division
+    cost, division = row.whole, assumed.division
     static = division.static_bytes(cost, assumed.optimizer, assumed.dtype)
     times = [Entry(key, rounded(time.value), time.why) for key, time in times_of(cost, assumed).items()]
     pin = {"embedding": [Entry("latest_stage", 0)], "head": [Entry("earliest_stage", -1)]}
@@ -168,7 +168,7 @@ def _held(cost: Count) -> int:
 
 
 def _recompute(row: Row, assumed: Assumptions) -> list[Entry]:
-    cost, division = row.cost, assumed.division
+    cost, division = row.whole, assumed.division
     if row.name in ("embedding", "head") or assumed.recompute == "none":
         return []
     if assumed.recompute == "full":

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from ppopt.estimation.assumptions import Assumptions
-from ppopt.estimation.counts import CountedModel, Row
+from ppopt.estimation.counts import CountedModel
 from ppopt.estimation.estimated_layers import estimated_layers
 from ppopt.estimation.layers_file import Entry, LayersFile
 from ppopt.estimation.splits import Cluster, Split, fits, least_step, splits, usual_step
@@ -300,11 +300,11 @@ def _sized(split: Split, layers: LayersFile) -> dict[str, Any]:
 
 def _flops(model: CountedModel) -> int:
     """Add up the FLOPs of a sequence, nothing recomputed."""
-    costs = ((row.count, row.cost) for row in model.rows)
+    costs = ((row.count, row.whole) for row in model.rows)
     return sum(count * (cost.forward + cost.backward_input + cost.backward_weight) for count, cost in costs)
 
 
 def of_size(model: CountedModel, sequences: int) -> CountedModel:
     """Return a model that was counted for one sequence for several of them: all but parameters grows with them."""
-    rows = tuple(Row(row.name, row.count, row.cost.of_size(sequences)) for row in model.rows)
+    rows = tuple(replace(row, cost=row.cost.of_size(sequences)) for row in model.rows)
     return replace(model, rows=rows, microbatch_size=sequences)

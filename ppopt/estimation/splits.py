@@ -128,7 +128,7 @@ def _is_taken(division: Division, model: CountedModel) -> bool:
 
 def least_step(model: CountedModel, assumed: Assumptions, split: Split) -> float:
     """Return what no schedule of a split is shorter than: its work on an average GPU, and what follows a step."""
-    work = sum(row.count * time.value for row in model.rows for time in times_of(row.cost, assumed).values())
+    work = sum(row.count * time.value for row in model.rows for time in times_of(row.whole, assumed).values())
     after = time_after_step(even_stages(model, split.pipeline), assumed).value
     return ROUNDING * (split.microbatches * work / split.pipeline + after)
 

@@ -110,8 +110,9 @@ def test_multi_token_prediction_is_a_layer_a_projection_and_the_head_again(tmp_p
     assert (mtp.name, mtp.count) == ("mtp", 1)
     assert mtp.cost.parameters == moe.cost.parameters + 2 * h * h + 3 * h
     assert mtp.cost.forward == moe.cost.forward + 2 * 2 * h * h * SEQ
-    assert both.cost.forward == 2 * head.cost.forward
-    assert both.cost.parameters == head.cost.parameters
+    assert (both.cost, both.runs) == (head.cost, 2)
+    assert both.whole.forward == 2 * head.cost.forward
+    assert both.whole.parameters == head.cost.parameters
 
 
 KORTHIKANTI = {

@@ -64,6 +64,21 @@ def test_the_example_is_what_estimate_makes_of_llama(tmp_path: Path) -> None:
 
 
 @needs_libraries
+def test_times_of_the_other_example_come_out_as_well(tmp_path: Path) -> None:
+    """They were worked out by hand: an all-to-all of 6.8 ms was added to F and I of layers of experts."""
+    example = layers_of(read_configuration(ROOT / "examples" / "deepseek-v3-layers.yaml"))
+    divided = ("--expert-parallel", "64", "--data-parallel", "64", "--optimizer", "distributed")
+    config = DEEPSEEK | {"num_nextn_predict_layers": 1}
+    found = layers_of(made(tmp_path, config, "--seq", "4096", "--tflops", "400", *divided))
+    names = {"decoder-dense": "dense", "decoder-moe": "moe", "mtp": "mtp", "head": "head"}
+    assert [*found] == ["embedding", *names]
+    for name, other in names.items():
+        for key in ("forward", "backward_input", "backward_weight"):
+            added = 6.8 if other in ("moe", "mtp") and key != "backward_weight" else 0
+            assert found[name][key] == pytest.approx(float(example[other][key]) - added, abs=0.11), (name, key)
+
+
+@needs_libraries
 def test_all_commands_take_the_file_and_say_that_costs_are_estimated(tmp_path: Path) -> None:
     folder, costs = write(tmp_path / "model", TINY), str(tmp_path / "costs.yaml")
     printed = call_ppopt("estimate", str(folder), "--seq", "256", "-o", costs)
