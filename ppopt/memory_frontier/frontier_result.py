@@ -12,6 +12,7 @@ from ppopt.schedules.schedule import BETWEEN, Schedule, refuse_below_bound
 from ppopt.schedules.twins import as_one, twins
 from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
+from reports.source import on_costs
 from reports.units import Units
 from solver.counted import counted
 from solver.errors import InputError
@@ -145,7 +146,7 @@ class Frontier:
     @property
     def sentence(self) -> str:
         """Where the knee is, what the next step of memory gains, and above which limit more memory gains nothing."""
-        return self.shown.sentence
+        return on_costs(self.shown.sentence, self.pipeline.source)
 
     @property
     def shown(self) -> ShownFrontier:
@@ -228,7 +229,7 @@ class Frontier:
             pipeline=self.pipeline.to_mapping(),
             schedules=[schedule.presented() for schedule in named],
             left_out=self.left_out,
-            headline=shown.sentence,
+            headline=self.sentence,
             search=self._search_sentence,
             frontier=shown,
         )
