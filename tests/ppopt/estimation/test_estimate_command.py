@@ -78,6 +78,7 @@ def test_times_of_the_other_example_come_out_as_well(tmp_path: Path) -> None:
             assert found[name][key] == pytest.approx(float(example[other][key]) - added, abs=0.11), (name, key)
 
 
+@pytest.mark.slow
 @needs_libraries
 def test_all_commands_take_the_file_and_say_that_costs_are_estimated(tmp_path: Path) -> None:
     folder, costs = write(tmp_path / "model", TINY), str(tmp_path / "costs.yaml")

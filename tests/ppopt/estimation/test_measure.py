@@ -48,6 +48,7 @@ def measured(folder: Path, config: Config, *options: str) -> dict[str, Any]:
     return mapping
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_measured_is_what_is_counted(name: str, tmp_path: Path) -> None:
     found = measured(tmp_path, MODELS[name])
@@ -119,6 +120,7 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert result.stderr.endswith("must end in .csv\n")
 
 
+@pytest.mark.slow
 def test_a_measurement_that_is_interrupted_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ppopt.estimation import measuring
 
