@@ -12,7 +12,6 @@ from ppopt.schedules.schedule import BETWEEN, Schedule, refuse_below_bound
 from ppopt.schedules.twins import as_one, twins
 from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
-from reports.source import on_costs
 from reports.units import Units
 from solver.counted import counted
 from solver.errors import InputError
@@ -146,7 +145,7 @@ class Frontier:
     @property
     def sentence(self) -> str:
         """Where the knee is, what the next step of memory gains, and above which limit more memory gains nothing."""
-        return on_costs(self.shown.sentence, self.pipeline.source)
+        return self.shown.sentence
 
     @property
     def shown(self) -> ShownFrontier:
@@ -298,6 +297,7 @@ class Frontier:
             limit=None if limit is None else float(limit),
             units=Units(self.pipeline.unit or "", self.pipeline.memory.unit or ""),
             scope=self.scope,
+            source=self.pipeline.source or "",
         )
 
     def _best_within(self, memory: Fraction) -> float:

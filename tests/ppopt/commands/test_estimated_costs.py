@@ -49,6 +49,14 @@ def test_pages_say_so(tmp_path: Path) -> None:
         assert "On estimated costs, " in page.read_text()
 
 
+def test_frontiers_say_so_in_a_notebook_and_on_a_slide() -> None:
+    for source, said in (("estimated", True), ("measured", False)):
+        pipeline = ppopt.Pipeline.from_mapping(COSTS | {"source": source})
+        found = ppopt.frontier(pipeline, placement="linear", points=2, time_limit=4)
+        for text in (found.sentence, found._repr_html_(), json.dumps(found.slide().to_dict())):
+            assert ("On estimated costs, " in text) == said
+
+
 def test_sweeps_say_so(tmp_path: Path) -> None:
     grid, page = tmp_path / "grid.yaml", tmp_path / "page.html"
     base = {"devices": 2, "microbatches": 4, "times": {"forward": 1, "backward": 2}, "source": "estimated"}
