@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from reports.content import Presented, Section
 from reports.table import compared_rows
 
-FEW = 6
+FEW = 8
 """Up to this many schedules, all are shown."""
 
 

@@ -123,7 +123,6 @@ def test_charts_with_a_parameter_for_it_are_told_that_all_are_shown(
     sheet = open_page(many[1], is_open=False)
     sheet.ask("""async () => {
       const chart = ppoptPage.data.charts["bubbles-0"];
-      chart.params = [...(chart.params || []), { name: "all_schedules", value: false }];
       chart.title = { text: { expr: "all_schedules ? 'every one' : 'the few'" } };
       await ppoptPage.drawCharts();
     }""")
