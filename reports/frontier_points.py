@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from reports.numbers import number, percent, signed_percent
+from reports.source import on_costs
 from reports.table import RUNS_IN, aligned, legend, letters, tells_frameworks
 from reports.units import NO_UNITS, Units, readable
 
@@ -107,6 +108,8 @@ class ShownFrontier:
         The units of time and of memory.
     scope : str
         What bounds and proofs hold for, if not for everything shown.
+    source : str
+        Where the costs come from; empty if that is not known.
     """
 
     points: Sequence[FrontierPoint]
@@ -118,6 +121,7 @@ class ShownFrontier:
     limit: float | None = None
     units: Units = NO_UNITS
     scope: str = ""
+    source: str = ""
 
     def shortest(self, memory: float) -> float:
         """Return the shortest makespan known within a memory limit, which some schedule fits."""
@@ -126,7 +130,8 @@ class ShownFrontier:
     @property
     def sentence(self) -> str:
         """Say where the knee is, what the next step of memory brings, and from where on more brings nothing."""
-        return f"{self._course} Bounds and proofs hold {self.scope}." if self.scope else self._course
+        told = f"{self._course} Bounds and proofs hold {self.scope}." if self.scope else self._course
+        return on_costs(told, self.source)
 
     @property
     def _course(self) -> str:

@@ -45,6 +45,8 @@ class Row:
         The letter and the name of each framework that runs it; None where that has no meaning, as for a measurement.
     lacks_second_copy : bool
         Whether it keeps two copies of the weights, and its memory counts none.
+    source : str
+        Where the costs come from; empty if that is not known.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Row:
     placed_by_time: bool = False
     runs_in: Mapping[str, str] | None = None
     lacks_second_copy: bool = False
+    source: str = ""
 
     @property
     def unit(self) -> str:
@@ -351,4 +354,6 @@ def _footnotes(rows: Sequence[Row], marked: bool) -> list[str]:
         notes.append(f"{BY_TIME_MARK} transfers placed by time: this communication is no framework's")
     if any(row.lacks_second_copy and not row.over for row in rows):
         notes.append("? lacks the second copy of the weights: give memory.static to compare")
+    if any(row.source == "estimated" for row in rows):
+        notes.append("on estimated costs")
     return notes

@@ -3,7 +3,8 @@
 In a page, the lines of a ``console`` block that begin with ``$`` are commands; what follows one is its output, with
 notes and errors. A ``python`` block prints the ``text`` block below it; pages without such a pair keep their Python for
 readers. Words are compared, not spaces and line breaks, since a terminal wraps lines. `…` stands for any text. A page
-runs from top to bottom, in a folder of its own with a copy of ``examples/``.
+runs from top to bottom, in a folder of its own with a copy of ``examples/``; one that needs an extra is skipped without
+it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pytest
 from click.testing import CliRunner
 
 from ppopt.commands.cli import cli
+from tests.ppopt.estimation.models import needs_libraries
 from tests.test_documentation import DOCUMENTS
 from tests.test_rooms import ROOT
 
@@ -55,6 +57,9 @@ def examples_of(text: str) -> Iterator[Example]:
 
 PAGES = [path for path in DOCUMENTS if list(examples_of(path.read_text(encoding="utf-8")))]
 
+NEEDS = {"from-config.md": needs_libraries}
+"""What pages need beyond the core."""
+
 
 def prints(written: str, printed: str) -> bool:
     """Compare word by word; `…` between two words stands for no text as well."""
@@ -81,7 +86,7 @@ def run_python(code: str, names: dict[str, object], page: Path) -> str:
     return printed.getvalue()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=NEEDS.get(page.name, ()), id=page.name) for page in PAGES])
 def test_every_example_of_a_page_prints_what_is_written(page: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     names: dict[str, object] = {"__name__": "__main__"}

@@ -5,11 +5,24 @@ from __future__ import annotations
 import click
 
 GROUPS = {
+    "Model and training": (*("--seq", "--microbatch-size", "--dtype", "--optimizer", "--flash", "--causal"),),
+    "Parallelism": (
+        *("--tensor-parallel", "--context-parallel", "--expert-parallel", "--data-parallel", "--pipeline-parallel"),
+    ),
+    "GPU": ("--gpu", "--efficiency", "--tflops"),
+    "All splits of a cluster": ("--gpus", "--global-batch", "--max-tensor-parallel"),
     "Pipeline": (
         *("--config", "--devices", "--stages", "--microbatches", "--time", "--p2p-latency", "--overhead"),
         *("--slowdown", "--framework", "--memory-limit"),
     ),
-    "Cut into stages": ("--recut", "--cut", "--layout", "--stages-per-device", "--recompute", "--no-empty-stages"),
+    "Cut and recomputation": (
+        "--recut",
+        "--cut",
+        "--layout",
+        "--stages-per-device",
+        "--recompute",
+        "--no-empty-stages",
+    ),
     "Schedules": ("--strategies", "--exclude", "--baseline", "--for"),
     "Search and replay": (
         *("--optimize", "--placement", "--full-backward", "--overlap", "--free", "--objective", "--limits", "--points"),

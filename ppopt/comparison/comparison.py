@@ -199,6 +199,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """Which schedule wins, against baseline and bound; how far that holds; the fastest of each framework."""
+        from reports.source import on_costs
         from reports.verdict import by_framework, verdict
 
         rows = [schedule.table_row() for schedule in self.shown.schedules]
@@ -211,7 +212,8 @@ class Comparison:
             has_cuts=self.pipeline.layers is not None,
         )
         reach = self.shown.reach.sentences(self.pipeline.unit or "")
-        return " ".join(filter(None, (first, reach, "" if self.framework else by_framework(rows))))
+        told = " ".join(filter(None, (first, reach, "" if self.framework else by_framework(rows))))
+        return on_costs(told, self.pipeline.source)
 
     def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Make the section of a report.

@@ -8,6 +8,7 @@ from ppopt.optimization.ladders import QuickBounds, measure_ladders
 from ppopt.planning.plans import MOST_SHOWN, Planning
 from reports.content import Section
 from reports.numbers import grouped, percent, with_unit
+from reports.source import on_costs
 from solver.counted import counted
 
 
@@ -58,7 +59,8 @@ def plan_section(planning: Planning, title: str, *, deadline: float | None = Non
 def _headline(planning: Planning) -> str:
     best = planning.plans[0]
     text = f"The best plan is {best.label}, with {with_unit(grouped(best.makespan), best.pipeline.unit)}"
-    return f"{text}, proven." if best.status == "optimal" else f"{text}; at most {percent(best.gap)} could be gained."
+    text += ", proven." if best.status == "optimal" else f"; at most {percent(best.gap)} could be gained."
+    return on_costs(text, best.pipeline.source)
 
 
 def _what_was_planned(planning: Planning) -> str:

@@ -8,7 +8,6 @@ from typing import cast
 
 from ppopt.schedules.schedule import Schedule
 from reports.what_if import CostItem, Effect, Replayable, WhatIf, returns_of, waits_of
-from solver.exact import in_ticks
 from solver.problem import Action, Block
 from solver.sensitivity import Growth, derivatives
 from strategies.model.actions import Op, PipelineAction
@@ -50,7 +49,7 @@ def what_if(given: Pipeline, schedules: Sequence[Schedule], replayed: int | None
     costs = list(dict.fromkeys(cost for each in parts if each is not None for cost in _costs(each)))
     return WhatIf(
         costs=[CostItem(cost.key, str(cost.place), _label(cost)) for cost in costs],
-        latency=float(given.p2p_latency),
+        latency=float(given.longest_lag),
         overhead=float(given.overheads["F"]),
         after=float(given.after),
         schedules=[
@@ -86,7 +85,8 @@ def _place(place: int | str) -> str:
 
 def _replayable(schedule: Schedule, parts: PartsOfKinds, costs: Sequence[Cost]) -> Replayable | None:
     pipeline, problem = schedule.pipeline, schedule.problem
-    waits = waits_of(problem, in_ticks(pipeline.p2p_latency, problem.ticks_per_unit))
+    lag = pipeline.longest_lag * problem.ticks_per_unit
+    waits = waits_of(problem, int(lag)) if lag.denominator == 1 else None  # else no transfer of it was written
     memory = returns_of(problem, pipeline.stages or 0)
     if waits is None or memory is None:
         return None

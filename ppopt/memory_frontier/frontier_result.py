@@ -229,7 +229,7 @@ class Frontier:
             pipeline=self.pipeline.to_mapping(),
             schedules=[schedule.presented() for schedule in named],
             left_out=self.left_out,
-            headline=shown.sentence,
+            headline=self.sentence,
             search=self._search_sentence,
             frontier=shown,
         )
@@ -298,6 +298,7 @@ class Frontier:
             limit=None if limit is None else float(limit),
             units=Units(self.pipeline.unit or "", self.pipeline.memory.unit or ""),
             scope=self.scope,
+            source=self.pipeline.source or "",
         )
 
     def _best_within(self, memory: Fraction) -> float:

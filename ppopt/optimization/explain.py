@@ -14,6 +14,7 @@ from ppopt.process.single_threaded_blas import single_threaded_blas
 from ppopt.process.time_limit import TimeLimit
 from ppopt.schedules.schedule import Schedule
 from reports.numbers import grouped, percent, with_unit
+from reports.source import on_costs
 from solver.bounds.makespan import ARGUMENTS, makespan_bound, sizes_to_write
 from solver.counted import counted
 from solver.deadline import is_over
@@ -42,7 +43,7 @@ def explain(schedule: Schedule, *, time_limit: float | None = None) -> str:
 @single_threaded_blas()
 def explain_within(limit: TimeLimit | None, schedule: Schedule) -> str:
     """Explain as `explain` does, within a command's turn."""
-    return " ".join(_sentences(schedule, limit))
+    return on_costs(" ".join(_sentences(schedule, limit)), schedule.pipeline.source)
 
 
 def _sentences(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from ppopt.planning.plans import Plan
 from reports.numbers import grouped, number, percent, signed_percent, with_unit
+from reports.source import on_costs
 from solver.counted import counted, joined
 from solver.problem import Block
 from strategies.model.cuts import ByKind, counts_by_kind
@@ -69,7 +70,7 @@ def reasons(plan: Plan, others: Alternatives) -> tuple[str, ...]:
 
 
 def _sentences(plan: Plan, others: Alternatives) -> Iterator[str]:
-    yield _what_is_proven(plan)
+    yield on_costs(_what_is_proven(plan), plan.pipeline.source)
     yield from _what_is_waited(plan)
     if others.even is not None and others.even > plan.exact_makespan:
         even, longer = float(others.even), float(others.even / plan.exact_makespan - 1)

@@ -424,6 +424,7 @@ class Schedule:
             self.placed_for_want_of_program,
             None if self.status == "measured" else {each.letter: each.name for each in self.runs_in},
             self.lacks_second_copy,
+            pipeline.source or "",
         )
 
     def presented(self, ladder: Ladder | None = None, values: dict[str, Any] | None = None) -> Presented:

@@ -99,8 +99,10 @@ class Outcome:
         axes = [
             AxisShown(axis.name, [axis.shown(place) for place in range(len(axis.points))]) for axis in self.grid.axes
         ]
-        names = [run.name for run in self.grid.runs]
-        return SweepShown(title, axes, names, self.rows, self.jobs, str(self.grid.base.get("unit", "")))
+        names, base = [run.name for run in self.grid.runs], self.grid.base
+        return SweepShown(
+            title, axes, names, self.rows, self.jobs, str(base.get("unit", "")), str(base.get("source", ""))
+        )
 
     def frame(self) -> pd.DataFrame:
         """Make a table of the rows."""

@@ -15,6 +15,7 @@ from reports.charts.label_places import LETTER_WIDTH, Box, Sheet
 from reports.frontier_points import ShownFrontier
 from reports.numbers import grouped, percent, with_unit
 from reports.picture import GROUND
+from reports.source import on_costs
 
 WIDTH, HEIGHT = 1280, 720
 LEFT, RIGHT, BOTTOM = 150, 40, 100
@@ -61,7 +62,7 @@ def frontier_slide(
     altair.LayerChart
         At most eight texts name points, limits and the bracket. With a bracket, the picture shows what lies around it.
     """
-    lines = [_LINE, *_scope(shown)]
+    lines = [on_costs(_LINE, shown.source), *_scope(shown)]
     head = _TITLE + _SUBTITLE * len(lines) + _LEGEND
     sheet = Sheet(HEIGHT - head - BOTTOM, (WIDTH - LEFT - RIGHT, WIDTH - LEFT - RIGHT), SCALE)
     if compared is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from reports.charts.timeline_layout import LIMIT_SHARE, highest_peak
 from reports.content import Presented, Section
 from reports.numbers import digits_of, grouped, percent, with_unit
+from reports.source import on_costs
 from reports.units import readable
 from reports.verdict import by_framework, excess
 from reports.verdict import verdict as say_verdict
@@ -17,7 +18,7 @@ from solver.counted import counted
 def verdict(section: Section) -> str:
     """Say which schedule wins, how it compares, and what prevents a faster one."""
     rows = [each.summary for each in section.schedules]
-    return say_verdict(
+    told = say_verdict(
         rows,
         section.bound,
         section.baseline,
@@ -25,6 +26,7 @@ def verdict(section: Section) -> str:
         framework=section.framework,
         has_cuts="layers" in section.pipeline,
     )
+    return on_costs(told, section.pipeline.get("source"))
 
 
 def frameworks(section: Section) -> str:

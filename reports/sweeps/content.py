@@ -50,6 +50,8 @@ class SweepShown:
         The number of jobs; a sweep that was stopped early has fewer rows.
     unit : str
         The unit of time; empty if it has no name.
+    source : str
+        Where the costs come from; empty if that is not known.
     """
 
     title: str
@@ -58,6 +60,7 @@ class SweepShown:
     rows: Sequence[Row]
     jobs: int
     unit: str = ""
+    source: str = ""
 
     @property
     def names(self) -> list[str]:

@@ -11,6 +11,7 @@ import jinja2
 from reports.numbers import percent
 from reports.page.bundle import vega_script
 from reports.page.page import embedded
+from reports.source import on_costs
 from reports.sweeps.charts import lines, winner_map
 from reports.sweeps.content import SweepShown
 from reports.sweeps.sentences import shown, verdict
@@ -39,7 +40,7 @@ def write_sweep_page(file: IO[str], sweep: SweepShown, *, command: str, version:
     file.write(
         template.render(
             sweep=sweep,
-            verdict=verdict(sweep),
+            verdict=on_costs(verdict(sweep), sweep.source),
             charts=list(charts),
             menus=_menus(sweep),
             listed=_listed(sweep),

@@ -48,6 +48,10 @@ class Pipeline(PipelineFields):
         Those of one step, both directions of a bidirectional pipeline together.
     unit : str or None
         The name of the unit of time; it labels figures and changes none.
+    source : {"estimated", "measured"} or None
+        Where the costs come from; verdicts say so of estimates.
+    tokens : int or None
+        The tokens of a microbatch.
     layers : Layers or None
         The model as its layers; times and memory then follow from them and from the cut.
     layers_per_stage : tuple of int or None

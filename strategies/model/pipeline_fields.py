@@ -37,6 +37,9 @@ from strategies.model.stage_costs import (
 MOST_OPS, MOST_SEARCHED = 5_000_000, 30_000_000
 """Largest numbers of operations accepted: in a schedule that is written out, and in one that is searched."""
 
+SOURCES = ("estimated", "measured")
+"""Where costs come from; nothing is said of those without a source."""
+
 Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
 Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
 Share: TypeAlias = Annotated[Fraction, PlainValidator(read_share)]
@@ -51,6 +54,8 @@ class PipelineFields(Part):
     stages: Count | None = None
     microbatches: Count
     unit: Unit | None = None
+    source: Annotated[str, PlainValidator(read_choice(SOURCES))] | None = None
+    tokens: Count | None = None
     layers: Layers | None = None
     layers_per_stage: LayersPerStage | None = None
     recomputed_per_stage: RecomputedPerStage | None = None

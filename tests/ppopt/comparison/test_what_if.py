@@ -7,6 +7,7 @@ import pytest
 
 from ppopt import Pipeline
 from ppopt.comparison.what_if import what_if
+from reports.what_if import WhatIf
 from tests.evaluated import evaluated, pipeline
 
 TIMES: dict[str, list[float]] = {
@@ -91,3 +92,17 @@ def test_what_cannot_be_replayed_is_left_out() -> None:
     found = what_if(given, [evaluated("1f1b", given), evaluated("1f1b", pipeline(4, 8, stages=4))])
     assert found.schedules[0] is not None
     assert found.schedules[1] is None
+
+
+def test_transfers_that_all_take_the_same_are_one_latency() -> None:
+    def found(devices: int, **more: Any) -> WhatIf:
+        given = Pipeline.from_mapping({"devices": devices, "stages": devices, "microbatches": 4, **more})
+        return what_if(given, [evaluated("1f1b", given)])
+
+    by_bytes = {"latency": 0.5, "bytes": 3, "bandwidth": 4}
+    nodes = {"latency": {"node": 0.5, "network": Fraction(1, 3)}, "devices_per_node": 2}
+    assert found(4, communication=by_bytes) == found(4, p2p_latency=1.25)
+    assert found(4, communication=by_bytes).latency == 1.25
+    assert found(4, communication=nodes).schedules[0] is None
+    assert found(2, communication=nodes) == found(2, p2p_latency=0.5)
+    assert found(1, communication=by_bytes).schedules[0] is not None

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 import ppopt
 from ppopt.commands.cli import cli
+from reports.numbers import grouped
 from tests.planned_models import uneven
 from tests.running import call_ppopt
 
@@ -192,7 +193,7 @@ def test_each_framework_gets_the_best_plan_that_it_runs_and_hears_of_the_better_
         assert not any(
             plan.makespan < best.makespan for plan in found if plan.name in able and all(plan.layers_per_stage)
         )
-        assert f"{framework}: {best.label}, {best.makespan:g}:" in made.stdout
+        assert f"{framework}: {best.label}, {grouped(best.makespan)}:" in made.stdout
         lines = made.stdout.split(f"{framework}: ")[1].splitlines()
         told = [line for line in lines[:6] if line.startswith(f"  not expressed: {found[0].label}, ")]
         saved = 1 - found[0].makespan / best.makespan
