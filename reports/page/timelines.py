@@ -22,7 +22,7 @@ from reports.page import sentences
 from reports.page.columns import columns, packed
 from reports.units import readable
 
-MOST_OPEN, OPEN_HEIGHT = 3, 1_400
+MOST_OPEN, OPEN_HEIGHT = 3, 1_000
 """At most so many timelines are open at first, and no more than fit this height in pixels; one is in any case."""
 
 AXIS_HEIGHT = 44
