@@ -184,6 +184,7 @@ def calibrate(
         If a step is shorter than its work, or all are shorter than the replays without overhead.
     """
     check_pipeline(pipeline)
+    pipeline.refuse_unequal("calibrate")
     if not isinstance(measured, Mapping) or not measured:
         raise InputError(f"measured: must be a mapping from schedules to times; found {shown(measured)}")
     named = [(read_named(name), _length(name, length)) for name, length in measured.items()]

@@ -137,7 +137,8 @@ class _Overhead(_Cost):
 def _duration(pipeline: Pipeline, ops: Sequence[Op]) -> Fraction:
     """Return how long an action takes on a device that is not slowed down."""
     if len(ops) > 1:
-        return pipeline.block_duration(*(op.stage for op in ops))
+        forward, backward = ops
+        return pipeline.block_duration(forward.stage, backward.stage)
     return cast("Fraction", getattr(pipeline.costs[ops[0].stage], _COLUMNS[ops[0].kind]))
 
 

@@ -201,6 +201,7 @@ def find_frontier(
     """
     started = perf_counter()
     check_pipeline(pipeline)
+    pipeline.refuse_unequal("frontier")
     options = SearchOptions(
         placement=placement,
         overlap=overlap,

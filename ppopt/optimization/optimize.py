@@ -191,6 +191,7 @@ def optimize_each(
         The best found on a placement, or why there is none; of several, also what went wrong on one by our fault.
     """
     limit = limit or TimeLimit(options.time_limit)
+    pipeline.refuse_unequal("a search")
     if options.runs_for is not None and not options.placements:
         yield _best_of(pipeline, options.runs_for, options, limit)
         return
