@@ -80,7 +80,7 @@ def evaluate(
 
     check_outputs(
         {"--save": save, "--trace": trace, "--report": report, "--export": export},
-        [options["config"], options["spread"], *strategies, *against],
+        [options["config"], options["lengths"], options["spread"], *strategies, *against],
     )
     how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
     noise = read_noise(**{name: options[name] for name in NOISE_OPTIONS}, seed=seed)

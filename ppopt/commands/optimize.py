@@ -93,7 +93,7 @@ def optimize(
 
     placement = placement or ("linear" if runs_for is None else "all")
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
-    check_outputs(outputs, [options["config"], options["spread"]])
+    check_outputs(outputs, [options["config"], options["lengths"], options["spread"]])
     how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
     _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})

@@ -257,7 +257,7 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 def _drawing(schedule: Schedule) -> str:
     width = shutil.get_terminal_size((80, 24)).columns
-    lines = draw_timeline(schedule.rows, schedule.pipeline.devices, width, _paint)
+    lines = draw_timeline(schedule.rows, schedule.pipeline.devices, width, _paint, schedule.names_of_items)
     after, unit = schedule.pipeline.after, schedule.pipeline.unit
     end = with_unit(number(float(schedule.exact_makespan - after)), unit)
     then = f", then {with_unit(number(float(after)), unit)} after the last operation" if after else ""

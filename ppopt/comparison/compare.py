@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from ppopt.comparison.communicators import CommunicatorTrials
 from ppopt.comparison.comparison import Comparison
@@ -21,6 +21,7 @@ from ppopt.comparison.selection import (
     each_once,
     identity,
     read_exclusions,
+    with_slices,
     without,
 )
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
@@ -160,7 +161,9 @@ def compare(
     )
     exclusions = read_exclusions(exclude)
     own = options.runs_for
-    names = _checked(pipeline, run_by(framework) if strategies is None else strategies, engine, exclusions)
+    names = _checked(
+        pipeline, _published(pipeline, framework) if strategies is None else strategies, engine, exclusions
+    )
     if noise is not None:
         noise.refuse_unknown_devices(pipeline.devices)
     compared = choose_baseline(baseline, names, exclusions, pipeline)
@@ -233,6 +236,11 @@ def _of_other_stages(schedules: Sequence[Schedule]) -> Iterator[str]:
                 f"{best.strategy} is shorter than {found.strategy}, whose search had {found.pipeline.stages} stages; "
                 f"{best.pipeline.stages} were not searched"
             )
+
+
+def _published(pipeline: object, framework: str | None) -> list[Named]:
+    check_pipeline(pipeline)
+    return list(with_slices(run_by(framework), cast("Pipeline", pipeline)))
 
 
 def _tell_nobody(_text: str) -> None:

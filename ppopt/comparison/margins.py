@@ -266,7 +266,11 @@ class MarginsSoFar:
 
     def _find(self, schedules: Sequence[Schedule]) -> None:
         pipeline = schedules[0].pipeline
-        costs: list[_Cost] = [_Overhead(pipeline), _Hop(pipeline), _Noise(schedules)]
+        costs: list[_Cost] = [_Overhead(pipeline), _Hop(pipeline)]
+        if len({schedule.pipeline.microbatches for schedule in schedules}) == 1:
+            costs.append(_Noise(schedules))
+        else:
+            self.notes.append("no margin of noise: slices and whole microbatches share no draws")
         try:
             contenders = [_Contender(schedule) for schedule in self._in_time(schedules)]
             while costs:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 
+from ppopt.comparison.selection import with_slices
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Record
 from ppopt.memory_frontier.explore import Exploration, OnProgress
@@ -277,7 +278,8 @@ class _FrontierSoFar:
     wanted: Sequence[Fraction] = ()
 
     def __post_init__(self) -> None:
-        self.names = [with_virtual_stages(name, self.pipeline) for name in run_by(self.options.framework)]
+        names = with_slices(run_by(self.options.framework), self.pipeline)
+        self.names = [with_virtual_stages(name, self.pipeline) for name in names if isinstance(name, str)]
         self.several = GivenModel.of_several(self.pipeline, self.names, self.options.placements)
         self.given = self.several.settled()
         self.model = (self.given if self.pipeline.layers is None else self.pipeline).with_limit(None)

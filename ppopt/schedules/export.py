@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ppopt.process.whole_files import written_whole
 from solver.errors import InputError
@@ -15,6 +15,7 @@ from solver.problem import Block, Placed
 from strategies.lowering.by_time import lower_by_time
 from strategies.model.actions import PipelineAction
 from strategies.model.numbers import in_one_line
+from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.exported_order import ExportedOrder, export_order
 from strategies.order_files.schedule_file import Token
@@ -38,6 +39,15 @@ class NamedOrder(Protocol):
     @property
     def rows(self) -> Sequence[Placed]:
         """When each operation runs."""
+
+
+@runtime_checkable
+class HasPipeline(Protocol):
+    """An order that knows its pipeline."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline as it was run."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +88,22 @@ def exported(schedule: NamedOrder, options: ExportOptions = AS_THEY_ARE) -> Expo
     InputError
         If PyTorch's runtime cannot run the order, and the export is not forced.
     """
+    refuse_slices(schedule, force_order_only=options.force_order_only)
     try:
         rows = lowered_rows(schedule, unshard=options.unshard) if options.lowered else schedule.actions
         exported = export_order(rows, schedule.layout, force_order_only=options.force_order_only)
     except InputError as error:
         raise InputError(f"{schedule.strategy}: {error}") from None
     return ExportedOrder(exported.orders, tuple(f"{schedule.strategy}: {note}" for note in exported.notes))
+
+
+def refuse_slices(schedule: NamedOrder, *, force_order_only: bool) -> None:
+    """Refuse an order of slices of microbatches, which PyTorch's runtime cannot run."""
+    if isinstance(schedule, HasPipeline) and schedule.pipeline.are_sliced and not force_order_only:
+        raise InputError(
+            f"{schedule.strategy}: is an order of slices of sequences, and PyTorch runs whole microbatches; "
+            "--force-order-only writes it anyway, with slices numbered through"
+        )
 
 
 def lowered_rows(schedule: NamedOrder, *, unshard: bool = False) -> list[list[Token]]:

@@ -296,7 +296,10 @@ class Schedule:
     @cached_property
     def runs_in(self) -> tuple[Framework, ...]:
         """The frameworks that run the order: as a schedule of their own, or because they load any on its placement."""
-        return () if self.status == "measured" else runs_in(self.strategy.split(BETWEEN), self.layout)
+        if self.status == "measured":
+            return ()
+        found = runs_in(self.strategy.split(BETWEEN), self.layout)
+        return tuple(each for each in found if not (each.loads and self.pipeline.are_sliced))
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
@@ -443,8 +446,14 @@ class Schedule:
             transfers=self._shown_transfers(),
             values=self.to_dict() if values is None else values,
             cut=tuple(self._held_layers()),
+            items=self.names_of_items,
             noise=self.noise,
         )
+
+    @property
+    def names_of_items(self) -> tuple[str, ...]:
+        """What slices are called, such as 3.1 for slice 1 of microbatch 3; empty if microbatches are whole."""
+        return tuple(self.pipeline.items.names) if self.pipeline.are_sliced else ()
 
     def _shown_transfers(self) -> list[ShownTransfer]:
         """List both ends of each transfer, from the time it was ready until the end of its move."""

@@ -50,7 +50,7 @@ def columns(presented: Presented) -> dict[str, Any]:
         the idle time, its parts for data, latency and the order itself, and the binding input as text (empty for none);
         ``memory``, moments and levels for each device; ``limits``; ``colours`` for each kind and place, with the colour
         of the text; ``transfers``, for each end of a transfer its device, its name, and when it was ready, began and
-        ended.
+        ended; ``items``, what slices of microbatches are called, if there are any.
     """
     operations = [operation(row.task) for row in presented.timeline]
     places = _places(presented)
@@ -87,6 +87,7 @@ def columns(presented: Presented) -> dict[str, Any]:
             [each.device, each.name, *(_short(moment / scale) for moment in (each.ready, each.start, each.end))]
             for each in presented.transfers
         ],
+        **({"items": list(presented.items)} if presented.items else {}),
     }
 
 
@@ -168,11 +169,12 @@ def _bar(timeline: dict[str, Any], at: int, device: int) -> dict[str, Any]:
     kind, stage, microbatch = timeline["kind"][at], timeline["stage"][at], timeline["microbatch"][at]
     fill, ink = timeline["colours"][kind][timeline["place"][at]]
     tint = palette.MICROBATCHES[microbatch % len(palette.MICROBATCHES)]
+    item = timeline["items"][microbatch] if "items" in timeline else microbatch
     return {
-        "action": f"{stage}{kind}{microbatch}",
+        "action": f"{stage}{kind}{item}",
         "device": device,
         "stage": stage,
-        "microbatch": microbatch,
+        "microbatch": item,
         "start": timeline["start"][at],
         "end": timeline["end"][at],
         "top": device + BAR_TOP,

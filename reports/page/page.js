@@ -37,8 +37,9 @@
     const microbatch = timeline.microbatch[at];
     const [fill, ink] = timeline.colours[kind][timeline.place[at]];
     const [tint, tintInk] = data.tints[microbatch % data.tints.length];
+    const item = timeline.items ? timeline.items[microbatch] : microbatch;
     return {
-      device, kind, microbatch, fill, ink, tint, tintInk, stage: timeline.stage[at], start: timeline.start[at],
+      device, kind, microbatch: item, fill, ink, tint, tintInk, stage: timeline.stage[at], start: timeline.start[at],
       end: timeline.end[at], top: device + BAR_TOP, bottom: device + BAR_BOTTOM, critical: false, wait: null,
       unit: timeline.unit, moved: Boolean(timeline.moved),
     };

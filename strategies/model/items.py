@@ -190,14 +190,9 @@ class Items:
         return np.flatnonzero(self.slice > 0)
 
     @property
-    def are_sliced(self) -> bool:
-        """Whether any item is a slice."""
-        return bool(self.slice.any())
-
-    @property
     def are_alike(self) -> bool:
         """Whether all items cost the same and none follows another."""
-        return len(self.classes) == 1 and not self.are_sliced
+        return len(self.classes) == 1 and not self.slice.any()
 
     @property
     def counts(self) -> list[int]:
@@ -226,12 +221,11 @@ class Items:
         """The numbers of the listed microbatches in the order in which they are fed."""
         return tuple(self.microbatch[self.slice == 0].tolist())
 
-    def name(self, item: int) -> str:
-        """Return what an item is called: its number, or 3.1 for slice 1 of the fourth microbatch that is fed."""
-        if not self.are_sliced:
-            return str(item)
-        fed = int((self.slice[: item + 1] == 0).sum()) - 1
-        return f"{fed}.{int(self.slice[item])}"
+    @property
+    def names(self) -> list[str]:
+        """What each item is called: 3.1 is slice 1 of the fourth microbatch that is fed."""
+        fed = np.cumsum(self.slice == 0) - 1
+        return [f"{microbatch}.{place}" for microbatch, place in zip(fed.tolist(), self.slice.tolist(), strict=True)]
 
 
 def lay_out(

@@ -237,6 +237,53 @@ class Pipeline(PipelineFields):
         return lay_out(self.entries, self.feed, self.tokens, self.weights)
 
     @property
+    def are_sliced(self) -> bool:
+        """Whether microbatches are cut into slices, which then count as microbatches."""
+        return any(each.number_of_slices > 1 for each in self.entries or ())
+
+    @property
+    def slices_of_each(self) -> int:
+        """Into how many slices each microbatch is cut.
+
+        Raises
+        ------
+        InputError
+            If it is not the same for all.
+        """
+        numbers = sorted({each.number_of_slices for each in self.entries or ()}) or [1]
+        if len(numbers) > 1:
+            raise InputError(
+                f"microbatches: must all be cut into the same number of slices; found {numbers[0]} and {numbers[-1]}"
+            )
+        return numbers[0]
+
+    def whole(self) -> Pipeline:
+        """Return the pipeline with microbatches that are not cut."""
+        if not self.are_sliced:
+            return self
+        return self._with_entries([each.whole() for each in self.entries or ()])
+
+    def sliced(self, slices: int, cut: str = "balanced") -> Pipeline:
+        """Return the pipeline with every microbatch cut into a number of slices.
+
+        Raises
+        ------
+        InputError
+            If ``tokens`` are missing, or a microbatch has no documents or fewer tokens.
+        """
+        entries = self.entries or (MicrobatchEntry(count=self.microbatches),)
+        if self.tokens is None:
+            raise InputError("slices: need tokens: the length of the sequences for which times are given")
+        if any(each.size is not None or each.attention is not None for each in entries):
+            raise InputError("slices: need the documents of each microbatch; found its size or attention instead")
+        whole = (each.whole() for each in entries)
+        return self._with_entries([each.model_copy(update={"slices": slices, "cut": cut}) for each in whole])
+
+    def _with_entries(self, entries: Sequence[MicrobatchEntry]) -> Pipeline:
+        number = sum(each.count * each.number_of_slices for each in entries)
+        return self.model_copy(update={"entries": tuple(entries), "microbatches": number})
+
+    @property
     def has_unequal_items(self) -> bool:
         """Whether costs depend on the microbatch, or slices wait for one another: nothing follows by repetition."""
         return self.entries is not None and (self.layers is not None or not self.items.are_alike)

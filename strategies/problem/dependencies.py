@@ -63,7 +63,7 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
         Its keys are `Op`.
     """
     halves = Halves.of(pipeline, placement)
-    if pipeline.items.are_sliced and len(placement.homes) > 1:
+    if pipeline.are_sliced and len(placement.homes) > 1:
         raise InputError("microbatches: are cut into slices, which all pass in one direction; found two directions")
     hops = _hops(pipeline, placement)
     costs = _costs(pipeline, placement)
