@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
     from ppopt.noise.spread_file import read_spreads
     from ppopt.noise.under_noise import under_noise
+    from ppopt.optimization.best_feed import best_feed
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import optimize, optimize_each
     from ppopt.optimization.options import SearchOptions
@@ -83,6 +84,7 @@ _HOMES = {
     "ppopt.noise.noise": ("Noise",),
     "ppopt.noise.spread_file": ("read_spreads",),
     "ppopt.noise.under_noise": ("under_noise",),
+    "ppopt.optimization.best_feed": ("best_feed",),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.schedules.schedule": ("Schedule",),
@@ -129,6 +131,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "Noise",
     "read_spreads",
     "under_noise",
+    "best_feed",
     "explain",
     "CheckReport",
     "check_schedule_file",

@@ -36,7 +36,7 @@ OTHER_PROGRAMS = {
 }
 """Options of other programs, which may be named only together with the program."""
 
-READERS_OWN_FILES = {"strategies/catalogue/seq1f1b.py", "run_order.py", "config_registry.py"}
+READERS_OWN_FILES = {"strategies/catalogue/terapipe.py", "run_order.py", "config_registry.py"}
 """Files that readers create: a schedule, a copy of the code in docs/run-it.md, and torchtitan's configuration."""
 
 FILES_OF_FRAMEWORKS = {

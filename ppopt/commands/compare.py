@@ -257,8 +257,9 @@ def _compare_each(
     clock: _Clock,
 ) -> tuple[list[Comparison], list[str]]:
     """Compare on each configuration. All are read before the first is compared."""
-    from ppopt.comparison.selection import read_baseline, read_exclusions, with_slices, without
+    from ppopt.comparison.selection import read_baseline, read_exclusions, without
     from ppopt.schedules.order_files import read_each
+    from strategies.given_model.stages import with_slices
     from strategies.layouts.runs_in import run_by
 
     layout = options.pop("layout")

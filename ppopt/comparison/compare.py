@@ -21,7 +21,6 @@ from ppopt.comparison.selection import (
     each_once,
     identity,
     read_exclusions,
-    with_slices,
     without,
 )
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
@@ -50,7 +49,13 @@ from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.replay import ENGINES
 from solver.search.state import Progress
 from solver.states import EngineChoice
-from strategies.given_model.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
+from strategies.given_model.stages import (
+    CutChoice,
+    GivenModel,
+    refuse_contradictions,
+    with_slices,
+    with_virtual_stages,
+)
 from strategies.language.orders import parse_strategy
 from strategies.layouts.runs_in import Framework, run_by
 from strategies.model.numbers import shown

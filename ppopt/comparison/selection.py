@@ -43,28 +43,6 @@ def each_once(names: Iterable[Any]) -> Iterator[Named]:
         raise InputError("\n".join(mistakes))
 
 
-SLICES = (2, 4, 8)
-"""Numbers of slices that a comparison tries if the configuration cuts microbatches."""
-
-
-def with_slices(names: Iterable[Named], pipeline: Pipeline) -> Iterator[Named]:
-    """Yield the published schedules to compare: those of slices with several numbers of them, if there are any.
-
-    Parameters
-    ----------
-    names : iterable of str or GivenOrder
-        All that could be compared.
-    pipeline : Pipeline
-        The model.
-    """
-    for name in names:
-        if isinstance(name, GivenOrder) or not parse_strategy(name)[0].requirements.takes_slices:
-            yield name
-        elif pipeline.are_sliced:
-            yield name
-            yield from (f"{name}:slices={number}{cut}" for number in SLICES for cut in ("", ",equal=1"))
-
-
 def identity(name: Named) -> Hashable:
     """Return a key shared by all names of a schedule with the same options, or of a file."""
     if isinstance(name, GivenOrder):

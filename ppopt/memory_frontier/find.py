@@ -12,7 +12,6 @@ from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 
-from ppopt.comparison.selection import with_slices
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Record
 from ppopt.memory_frontier.explore import Exploration, OnProgress
@@ -40,7 +39,7 @@ from solver.errors import InputError, TimeTooShortError
 from solver.search.first_bounds import plain_bound
 from solver.search.long_search import SHORTEST
 from strategies.given_model.model_notes import TWO_COPIES, halves_notes
-from strategies.given_model.stages import GivenModel, wished_stages, with_virtual_stages
+from strategies.given_model.stages import GivenModel, wished_stages, with_slices, with_virtual_stages
 from strategies.language.orders import parse_strategy
 from strategies.layouts.runs_in import run_by
 from strategies.model.cuts import Counts

@@ -32,6 +32,7 @@ def fitting_strategies(pipeline: Pipeline, placement: str, *, split_backward: bo
         strategy
         for strategy in all_strategies().values()
         if (split_backward or not strategy.splits_backward)
+        and strategy.requirements.takes_slices == pipeline.are_sliced
         and not strategy.requirements.unmet(strategy.name, pipeline)
         and strategy.requirements.takes_stages(pipeline.stages or 0, pipeline.devices)
         and _placement_of(strategy, pipeline) == placement

@@ -22,6 +22,9 @@ USUAL_STAGES_PER_DEVICE = 2
 CutChoice: TypeAlias = Literal["plan", "even"]
 """How to cut layers that have no cut for the required number of stages: to suit the schedule, or evenly."""
 
+SLICES = (2, 4, 8)
+"""Numbers of slices that a comparison tries if the configuration cuts microbatches."""
+
 MOST_COUNTED = 1_000_000
 """Cap on the stages counted from a configuration that is not yet checked, so that no list grows longer than this."""
 
@@ -203,6 +206,24 @@ def _stages_of(name: Named, devices: int) -> int:
 def _stages_of_placement(placement: str, devices: int) -> int:
     """Return how many stages a search takes if the model leaves the number open."""
     return (PLACEMENTS[placement].stages_per_device or USUAL_STAGES_PER_DEVICE) * devices
+
+
+def with_slices(names: Iterable[Named], pipeline: Pipeline) -> Iterator[Named]:
+    """Yield the published schedules to run: those of slices with several numbers of them, if there are any.
+
+    Parameters
+    ----------
+    names : iterable of str or GivenOrder
+        All that could be compared.
+    pipeline : Pipeline
+        The model.
+    """
+    for name in names:
+        if isinstance(name, GivenOrder) or not parse_strategy(name)[0].requirements.takes_slices:
+            yield name
+        elif pipeline.are_sliced:
+            yield name
+            yield from (f"{name}:slices={number}{cut}" for number in SLICES for cut in ("", ",equal=1"))
 
 
 def in_slices(pipeline: Pipeline, strategy: Strategy, options: Mapping[str, int]) -> Pipeline:

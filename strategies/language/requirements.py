@@ -69,9 +69,8 @@ class Requirements:
 
         The number of stages is not checked: the same model can be cut into more or fewer.
         """
-        if self.takes_slices != sizes.are_sliced:
-            how = f"cut into slices: {name}:slices=4 with tokens, or slices in microbatches"
-            return f"{name} needs {'microbatches ' + how if self.takes_slices else 'whole microbatches'}"
+        if sizes.are_sliced and not self.takes_slices:
+            return f"{name} needs whole microbatches, and these are cut into slices"
         if self.even_devices and sizes.devices % 2:
             return f"{name} needs an even number of devices; {_neighbours(sizes.devices, 2)} {sizes.devices} does not"
         least = max(1, self.microbatches_per_device * sizes.devices - self.microbatches_less)

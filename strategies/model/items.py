@@ -6,6 +6,8 @@ attention multiplies the part that grows with pairs of tokens. Items are numbere
 
 from __future__ import annotations
 
+import random
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +29,15 @@ MOST_TOKENS = 10**9
 CUTS = ("balanced", "equal")
 """Slices that cost the same, or that have the same number of tokens."""
 
-FEEDS = ("given", "pyramid")
-"""The orders in which microbatches can be fed: as listed, or short ones at both ends."""
+FEEDS = ("given", "pyramid", "best")
+"""The orders in which microbatches can be fed: as listed, short ones at both ends, or the best found for a schedule.
+
+Until it is searched for, the best is the pyramid."""
+
+SHUFFLED = "random:"
+"""Begins the name of an order drawn at random; the seed follows."""
+
+_SHUFFLE = re.compile(rf"{SHUFFLED}[0-9]{{1,9}}", re.ASCII)
 
 Numbers: TypeAlias = NDArray[np.int64]
 
@@ -64,11 +73,11 @@ def _read_cut(value: object) -> str:
 
 def read_feed(value: object) -> str | tuple[int, ...]:
     """Read in which order microbatches are fed: a name, or the numbers of all microbatches in that order."""
-    if isinstance(value, str) and value in FEEDS:
+    if isinstance(value, str) and (value in FEEDS or _SHUFFLE.fullmatch(value)):
         return value
     numbers = value if isinstance(value, (list, tuple)) else ()
     if not numbers or any(isinstance(each, bool) or not isinstance(each, int) for each in numbers):
-        allowed = f"{', '.join(FEEDS)}, or a list with the number of each microbatch once, from 0"
+        allowed = f"{', '.join(FEEDS)}, random:SEED, or a list with the number of each microbatch once, from 0"
         raise refusal(f"must be one of {allowed}", value)
     return tuple(numbers)
 
@@ -259,8 +268,7 @@ def lay_out(
         factors = factors_of(entry, tokens, total, f"{place}.")
         listed += [kinds.setdefault(factors, len(kinds))] * entry.count
     known = list(kinds)
-    work = [sum((work_of(each, weights) for each in slices), Fraction(0)) for slices in known]
-    order = _fed(feed, [work[kind] for kind in listed])
+    order = _fed(feed, known, listed, weights)
     classes: dict[Factors, int] = {}
     for slices in known:
         for each in slices:
@@ -281,16 +289,28 @@ def work_of(factors: Factors, weights: Sequence[Weight]) -> Fraction:
     return sum((size * each.size + attention * each.attention for (size, attention), each in pairs), Fraction(0))
 
 
-def _fed(feed: str | tuple[int, ...], work: Sequence[Fraction]) -> Sequence[int]:
+def _fed(
+    feed: str | tuple[int, ...],
+    known: Sequence[tuple[Factors, ...]],
+    listed: Sequence[int],
+    weights: Sequence[Weight],
+) -> Sequence[int]:
     """Return the places of the listed microbatches in the order in which they are fed."""
     if isinstance(feed, tuple):
-        if sorted(feed) != list(range(len(work))):
+        if sorted(feed) != list(range(len(listed))):
             raise WrongKeyError(
                 "feed",
-                f"must name each of the {counted(len(work), 'microbatch')} once, from 0; found {shown(list(feed))}",
+                f"must name each of the {counted(len(listed), 'microbatch')} once, from 0; found {shown(list(feed))}",
             )
         return feed
-    return pyramid(work) if feed == "pyramid" else range(len(work))
+    if feed == "given":
+        return range(len(listed))
+    if feed.startswith(SHUFFLED):
+        order = list(range(len(listed)))
+        random.Random(int(feed.removeprefix(SHUFFLED))).shuffle(order)  # noqa: S311
+        return order
+    work = [sum((work_of(each, weights) for each in slices), Fraction(0)) for slices in known]
+    return pyramid([work[kind] for kind in listed])
 
 
 def pyramid(work: Sequence[Fraction]) -> list[int]:

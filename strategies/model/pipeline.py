@@ -302,8 +302,22 @@ class Pipeline(PipelineFields):
         """Return the costs of each stage's own work for an item."""
         if factors == AS_MEASURED:
             return self.measured
+        known: dict[tuple[int, Fraction, Fraction], StageCosts] = {}
+        works: list[StageCosts] = []
+        for stage, first in enumerate(self._alike_stages):
+            size, attention = factors.at(stage)
+            if (first, size, attention) not in known:
+                cost, pairs = self.measured[stage], self.attention_times[stage]
+                known[first, size, attention] = cost.of_item(pairs, size, attention)
+            works.append(known[first, size, attention])
+        return tuple(works)
+
+    @cached_property
+    def _alike_stages(self) -> tuple[int, ...]:
+        """For each stage, the first one of the same measured costs."""
+        firsts: dict[tuple[StageCosts, AttentionTimes], int] = {}
         each = zip(self.measured, self.attention_times, strict=True)
-        return tuple(cost.of_item(pairs, *factors.at(stage)) for stage, (cost, pairs) in enumerate(each))
+        return tuple(firsts.setdefault(cost, stage) for stage, cost in enumerate(each))
 
     @cached_property
     def costs_by_class(self) -> tuple[tuple[StageCosts, ...], ...]:

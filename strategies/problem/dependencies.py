@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import chain, pairwise
 from math import lcm
@@ -67,14 +67,15 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
         raise InputError("microbatches: are cut into slices, which all pass in one direction; found two directions")
     hops = _hops(pipeline, placement)
     costs = _costs(pipeline, placement)
-    durations = [*chain.from_iterable(hops), *(value for cost in costs for value in cost.durations)]
+    unlike = list({id(cost): cost for cost in costs}.values())
+    durations = [*chain.from_iterable(hops), *(value for cost in unlike for value in cost.durations)]
     time_scale = lcm(common_scale(durations), block_scale(pipeline, halves))
     cells = _Cells.of(pipeline, placement, splits)
     tasks = _tasks(costs, cells, time_scale)
     lags = _table(hops, time_scale, cells)
     precedences, moves = _waits(cells, tasks, lags, pipeline.items.follows)
     limits = [limit for limit in pipeline.limits if limit is not None]
-    memory_scale = common_scale([*limits, *(value for cost in costs for value in cost.amounts)])
+    memory_scale = common_scale([*limits, *(value for cost in unlike for value in cost.amounts)])
     static = static_memory(pipeline, placement)
     return Problem(
         devices=pipeline.devices,
@@ -144,9 +145,16 @@ def _tasks(costs: Sequence[StageCosts], cells: _Cells, scale: int) -> TaskTable:
     whole = ~cells.split
     present = np.stack([np.ones_like(whole), whole, cells.split, cells.split], axis=1)
     cell, kind = np.nonzero(present)
-    columns = ("forward", "backward", "backward_input", "backward_weight")
-    lengths = _table(([getattr(cost, column) for column in columns] for cost in costs), scale, cells)
+    lengths = _table(_shared(costs, lambda cost: cost.durations), scale, cells)
     return TaskTable(names, np.flatnonzero(present), cells.device[cell], lengths[cells.row[cell], kind])
+
+
+def _shared(
+    costs: Sequence[StageCosts], values: Callable[[StageCosts], tuple[Fraction, ...]]
+) -> list[tuple[Fraction, ...]]:
+    """List values of costs; the same object gives the same object."""
+    known = {id(cost): values(cost) for cost in {id(cost): cost for cost in costs}.values()}
+    return [known[id(cost)] for cost in costs]
 
 
 def _costs(pipeline: Pipeline, placement: Placement) -> list[StageCosts]:
@@ -154,28 +162,40 @@ def _costs(pipeline: Pipeline, placement: Placement) -> list[StageCosts]:
     if pipeline.entries is None:
         return [cost for homes in placement.homes for cost in pipeline.costs_at(homes)]
     works = list(zip(*pipeline.costs_by_class, strict=True))
-    return [
-        pipeline.with_pace(work, device)
-        for homes in placement.homes
-        for stage, device in enumerate(homes)
-        for work in works[stage]
-    ]
+    known: dict[tuple[int, Fraction], StageCosts] = {}
+    costs: list[StageCosts] = []
+    for homes in placement.homes:
+        for stage, device in enumerate(homes):
+            pace = pipeline.pace(device)
+            for work in works[stage]:
+                if (id(work), pace) not in known:
+                    known[id(work), pace] = pipeline.with_pace(work, device)
+                costs.append(known[id(work), pace])
+    return costs
 
 
 def _hops(pipeline: Pipeline, placement: Placement) -> list[list[Fraction]]:
     """List as often the lags over the boundary behind the stage (none, F's, B's), then the time of both on links."""
+    classes = pipeline.items.classes
+    different = classes if pipeline.communication is not None else classes[:1]
     hops = (
         (pipeline.hop(boundary, here, there, "F", each), pipeline.hop(boundary, there, here, "B", each))
         for homes in placement.homes
         for boundary, (here, there) in enumerate(pairwise((*homes, homes[-1])))
-        for each in pipeline.items.classes
+        for each in different
     )
-    return [[Fraction(0), one.lag, other.lag, one.transfer, other.transfer] for one, other in hops]
+    rows = [[Fraction(0), one.lag, other.lag, one.transfer, other.transfer] for one, other in hops]
+    return rows if len(different) == len(classes) else [row for row in rows for _ in classes]
 
 
-def _table(rows: Iterable[Sequence[Fraction]], scale: int, cells: _Cells) -> Exact:
+def _table(rows: Sequence[Sequence[Fraction]], scale: int, cells: _Cells) -> Exact:
     """Write a row of values for each stage in ticks; sums over all cells fit."""
-    written = [[in_ticks(value, scale) for value in row] for row in rows]
+    known: dict[int, list[int]] = {}
+    written: list[list[int]] = []
+    for row in rows:  # alike stages share their rows
+        if id(row) not in known:
+            known[id(row)] = [in_ticks(value, scale) for value in row]
+        written.append(known[id(row)])
     return integers(chain.from_iterable(written), len(cells.stage) * max(map(max, written))).reshape(len(written), -1)
 
 
@@ -206,8 +226,7 @@ def _waits(cells: _Cells, tasks: TaskTable, lags: Exact, follows: Numbers) -> tu
 
 def _holds(rows: Sequence[StageCosts], cells: _Cells, tasks: TaskTable, scale: int) -> HoldList:
     """List what each cell holds: from F to B, or partly to I and partly to W."""
-    changes = (cost.changes for cost in rows)
-    costs = ((change["F"], -change["I"], -change["W"]) for change in changes)
+    costs = _shared(rows, lambda cost: (cost.activation, cost.activation - cost.held_for_weight, cost.held_for_weight))
     amounts = _table(costs, scale, cells)[cells.row]
     exists = np.stack([np.ones_like(cells.split), cells.split], axis=1)
     returner = np.stack([cells.forward + 1, cells.forward + 2], axis=1)[exists]

@@ -51,9 +51,7 @@ class Halves:
     @classmethod
     def of(cls, pipeline: Pipeline, placement: Placement) -> Halves:
         """Find the possible halves in a pipeline with a settled number of stages."""
-        cells = _cells(pipeline)
-        forwards = _classes((cost.forward, cost.overlapped) for cost in cells)
-        backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight) for cost in cells)
+        forwards, backwards = _cell_classes(pipeline)
         several = len(pipeline.items.classes)
         alike = _classes(pipeline.pace(device) for device in range(pipeline.devices))
         on_devices: list[tuple[frozenset[int], frozenset[int]]] = []
@@ -132,6 +130,9 @@ def block_scale(pipeline: Pipeline, halves: Halves) -> int:
         paces = {pipeline.pace(device): device for device in range(pipeline.devices)}
         times = (cost.overlapped for device in paces.values() for cost in pipeline.costs_on(device))
         return common_scale(each for each in times if each is not None)
+    overhead = Fraction(0) if pipeline.overhead is None else pipeline.overhead.forward
+    if not pipeline.overlap:  # a block lasts as long as its halves
+        return common_scale([overhead, *(time for cost in _costs(pipeline) for time in cost.durations)])
     cells = _cells(pipeline)
     shorter: set[Fraction] = set()
     whole: set[Fraction] = set()
@@ -139,10 +140,10 @@ def block_scale(pipeline: Pipeline, halves: Halves) -> int:
         work, pace = cells, pipeline.pace(device)
         here = [pace * work[forward % len(work)].forward for forward in forwards]
         there = [pace * work[backward % len(work)].backward for backward in backwards]
-        shorter.update(each for each in here if each <= max(there, default=0))
-        shorter.update(each for each in there if each <= max(here, default=0))
+        longest_here, longest_there = max(here, default=0), max(there, default=0)
+        shorter.update(each for each in here if each <= longest_there)
+        shorter.update(each for each in there if each <= longest_here)
         whole.update((*here, *there))
-    overhead = Fraction(0) if pipeline.overhead is None else pipeline.overhead.forward
     return common_scale([overhead, *whole, *((pipeline.overlap or 0) * each for each in shorter)])
 
 
@@ -150,6 +151,23 @@ def block_duration(pipeline: Pipeline, pair: Pair) -> Fraction:
     """Return the duration of a block by the classes of its halves, in the user's unit."""
     device, stages, classes = _pair(pipeline, pair)
     return pipeline.block_duration(*stages, device, classes)
+
+
+def _costs(pipeline: Pipeline) -> Iterator[StageCosts]:
+    """Yield different costs of stages on devices, without those of every class of items that are the same."""
+    for pace in {pipeline.pace(device): device for device in range(pipeline.devices)}.values():
+        unlike = {id(cost): cost for works in pipeline.costs_by_class for cost in works}
+        yield from (pipeline.with_pace(cost, pace) for cost in unlike.values())
+
+
+def _cell_classes(pipeline: Pipeline) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Name the cell of each stage and class of items by the first cell whose forwards, or backwards, cost the same."""
+    if len(pipeline.items.classes) == 1:
+        forwards = _classes((cost.forward, cost.overlapped) for cost in pipeline.work)
+        backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight) for cost in pipeline.work)
+        return forwards, backwards
+    classes = _classes(id(cost) for cost in _cells(pipeline))  # alike stages share their costs
+    return classes, classes
 
 
 def _cells(pipeline: Pipeline) -> list[StageCosts]:

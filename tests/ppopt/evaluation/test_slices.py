@@ -103,6 +103,12 @@ def test_others_run_whole_microbatches() -> None:
         assert one.exact_makespan == other.exact_makespan
 
 
+def test_one_slice_each_is_1f1b() -> None:
+    one, other = ppopt.evaluate(pipeline(4, 8), "seq1f1b"), ppopt.evaluate(pipeline(4, 8), "1f1b")
+    assert one.orders == other.orders
+    assert any("seq1f1b:slices=4 cuts them" in note for note in one.notes)
+
+
 def test_an_order_that_ignores_what_slices_wait_for_deadlocks(tmp_path: Path) -> None:
     path = tmp_path / "order.csv"
     path.write_text("0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n")
@@ -128,7 +134,6 @@ def test_slices_have_names_of_their_own_and_pytorch_cannot_run_them(tmp_path: Pa
 @pytest.mark.parametrize(
     ("strategy", "more", "message"),
     [
-        ("seq1f1b", {"microbatches": 4}, "seq1f1b needs microbatches cut into slices"),
         ("seq1f1b:slices=2", {"microbatches": 4, "tokens": None}, "seq1f1b:slices: need tokens"),
         ("seq1f1b:slices=2", {"microbatches": [{"size": 2}]}, "seq1f1b:slices: need the documents"),
         ("seq1f1b:slices=20", {"microbatches": [{"documents": [10]}]}, "slices: must be at most the 10 tokens"),
