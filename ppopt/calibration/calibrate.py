@@ -184,7 +184,6 @@ def calibrate(
         If a step is shorter than its work, or all are shorter than the replays without overhead.
     """
     check_pipeline(pipeline)
-    pipeline.refuse_unequal("calibrate")
     if not isinstance(measured, Mapping) or not measured:
         raise InputError(f"measured: must be a mapping from schedules to times; found {shown(measured)}")
     named = [(read_named(name), _length(name, length)) for name, length in measured.items()]
@@ -195,6 +194,7 @@ def calibrate_named(
     pipeline: Pipeline, named: Sequence[tuple[Named, Fraction]], objective: Objective, cut: CutChoice
 ) -> Calibration:
     """Calibrate as `calibrate` does, with schedules that are read already and the lengths of their steps."""
+    pipeline.refuse_unequal("calibrate")
     if objective not in ("makespan", "span"):
         raise InputError(f"objective: {shown(objective)} is not known; allowed are makespan, span")
     names = [name for name, _ in named]

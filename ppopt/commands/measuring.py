@@ -58,6 +58,7 @@ def compare_with_measured(predicted: Schedule, against: Sequence[str], unit: str
     from ppopt.profiling.read import read_measurement
     from ppopt.profiling.timeline import representative_step
 
+    predicted.pipeline.refuse_unequal("--against")
     measurement = read_measurement(against)
     for note in measurement.notes:
         click.echo(f"note: {note}", err=True)
