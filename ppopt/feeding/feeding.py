@@ -142,8 +142,17 @@ def _saved(best: FoundFeed, other: FoundFeed, name: str) -> str:
     return f"{1 - best.makespan / other.makespan:.2%} shorter than {name}"
 
 
-def write_fed(pipeline: Pipeline, placement: Placement, orders: Orders) -> Fed:
-    """Write a fixed order for the search, with lengths, lags and amounts by stage and class of items."""
+def write_fed(pipeline: Pipeline, placement: Placement, orders: Orders, costs: Pipeline | None = None) -> Fed:
+    """Write a fixed order for the search, with lengths, lags and amounts by stage and class of items.
+
+    Parameters
+    ----------
+    pipeline, placement, orders
+        As for `search_feed`.
+    costs : Pipeline, optional
+        The same pipeline with the classes of items that are fed, if these are others.
+    """
+    costs = pipeline if costs is None else costs
     problem = build_problem(pipeline, placement, split_as_in(orders))
     tasks = cast("TaskTable", problem.tasks)
     parts = _Parts.of(tasks, placement)
@@ -159,10 +168,10 @@ def write_fed(pipeline: Pipeline, placement: Placement, orders: Orders) -> Fed:
     wait = np.array(list(chain.from_iterable(in_turn)), dtype=np.int64).reshape(-1, 3)
     changes = [list(_changes(written, device, parts)) for device in range(problem.devices)]
     change = np.array(list(chain.from_iterable(changes)), dtype=np.int64).reshape(-1, 2)
-    length, work, lag, amount = _tables(pipeline, placement)
+    length, work, lag, amount = _tables(costs, placement)
     slots = (parts.item[one][turn], np.where(fused, parts.item[two], parts.item[one])[turn])
     halves = (parts.row[one][turn], np.where(fused, parts.row[two], -1)[turn])
-    least = [each.reshape(-1, len(pipeline.items.classes)).min(axis=1) for each in (length, work, lag)]
+    least = [each.reshape(-1, len(costs.items.classes)).min(axis=1) for each in (length, work, lag)]
     starts = np.cumsum([0, *map(len, in_turn)])
     return Fed(
         row=halves[0],

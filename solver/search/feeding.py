@@ -58,6 +58,11 @@ class Feeding:
         self._speed = 0.0
 
     @property
+    def actions(self) -> int:
+        """The number of actions of the order."""
+        return len(self._ends)
+
+    @property
     def items(self) -> int:
         """The number of items."""
         return len(self._kind) // self.each

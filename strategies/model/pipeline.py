@@ -545,6 +545,13 @@ class Pipeline(PipelineFields):
                 f"microbatches: differ or are cut into slices, and {who} takes only those that are alike; give a number"
             )
 
+    def as_cut(self, other: Pipeline) -> Pipeline:
+        """Return the same model in the cut of another pipeline."""
+        if self.layers is not None and other.layers_per_stage is not None:
+            return self.with_cut(other.layers_per_stage, other.recomputed_per_stage)
+        stages = other.stages or self.devices
+        return self.with_stages(stages) if self.stages is None else self.recut(stages)
+
     def averaged(self) -> Pipeline:
         """Return the pipeline with as many microbatches that all cost the mean."""
         if self.entries is None:

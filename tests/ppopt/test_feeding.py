@@ -125,3 +125,27 @@ def test_the_order_may_be_drawn_at_random_and_by_hand() -> None:
     one, other, again = (costs.model_copy(update={"feed": f"random:{seed}"}) for seed in (1, 2, 1))
     assert one.items.feed == again.items.feed != other.items.feed
     assert sorted(one.items.feed) == list(range(8))
+
+
+def test_drawn_lengths_are_fed_in_three_ways(tmp_path: Path) -> None:
+    draw = random.Random(2)
+    lengths = tmp_path / "lengths.txt"
+    lengths.write_text("".join(f"{draw.randint(1, 200)} {draw.randint(1, 90)}\n" for _ in range(30)))
+    times = {"forward": 1, "backward": 2, "attention": 0.25}
+    costs = Pipeline.from_mapping({"devices": 3, "microbatches": 6, "tokens": 100, "times": times})
+    found = ppopt.under_lengths(costs, "1f1b", lengths, samples=20)
+    assert [each.feed for each in found] == ["at random", "pyramid", "best"]
+    at_random, by_size, best = found
+    assert best.mean <= min(by_size.mean, at_random.mean)
+    assert all(each.low <= each.mean <= each.high for each in found)
+    assert found == ppopt.under_lengths(costs, "1f1b", lengths, samples=20)
+    with pytest.raises(InputError, match="has 30 microbatches, and a step needs 31"):
+        ppopt.under_lengths(costs.model_copy(update={"microbatches": 31}), "1f1b", lengths)
+
+
+def test_lengths_that_are_all_the_same_give_the_exact_step(tmp_path: Path) -> None:
+    lengths = tmp_path / "lengths.json"
+    lengths.write_text("[100, 100, 100, 100]")
+    costs = Pipeline.from_mapping({"devices": 2, "microbatches": 4, "tokens": 100, "step": {"after": 3}})
+    found = ppopt.under_lengths(costs, "1f1b", lengths, samples=3)
+    assert {each.mean for each in found} == {ppopt.evaluate(costs, "1f1b").makespan}
