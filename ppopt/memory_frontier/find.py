@@ -201,7 +201,10 @@ def find_frontier(
     """
     started = perf_counter()
     check_pipeline(pipeline)
-    pipeline.refuse_unequal("frontier")
+    if pipeline.layers is not None or pipeline.are_sliced:
+        pipeline.refuse_unequal("frontier" if pipeline.are_sliced else "frontier of layers")
+    if pipeline.feed == "best":  # a curve is of one pipeline
+        pipeline = pipeline.model_copy(update={"feed": "pyramid"})
     options = SearchOptions(
         placement=placement,
         overlap=overlap,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate
 from ppopt.feeding.feeding import fed_best
-from ppopt.optimization.ladders import QuickBounds, freedom_of
+from ppopt.optimization.ladders import Bounds, QuickBounds, freedom_of
 from ppopt.schedules.order_files import read_named
 from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
+from solver.budget import BOUND, RESULT
 from solver.errors import InputError
 from strategies.given_model.stages import CutChoice
 from strategies.model.numbers import check_seed
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from strategies.order_files.given_order import GivenOrder
-
-SHARE_OF_BOUND = 0.2
-"""The part of the time for the bound."""
 
 
 def best_feed(
@@ -64,18 +62,27 @@ def best_feed(
     check_seed(seed)
     if not time_limit >= 0:
         raise InputError(f"time_limit: must be at least 0 seconds; found {time_limit}")
-    ends = perf_counter() + time_limit
+    began = perf_counter()
     listed = pipeline.model_copy(update={"feed": "given"}) if pipeline.feed == "best" else pipeline
     given = evaluate(listed, read_named(strategy), "graph", cut=cut)
-    fed, note = fed_best(
-        given.pipeline, given.layout, given.actions, deadline=ends - SHARE_OF_BOUND * time_limit, seed=seed
-    )
+    replaying = perf_counter() - began
+    bounds = _bounds(given, began + BOUND.within(time_limit))
+    deadline = began + time_limit - RESULT.foreseen(replaying)
+    fed, note = fed_best(given.pipeline, given.layout, given.actions, deadline=deadline, seed=seed)
     made = replay_orders(given.strategy, fed, given.layout, given.actions, "graph", notes=(*given.notes, note))
-    if len(made.layout.homes) > 1:  # which microbatches go in which direction depends on the order
+    if bounds is None:
         return replace(made, notes=(*made.notes, "feed: no bound is known for two directions"))
-    quick = QuickBounds(ends)
-    freedom = freedom_of(made)
-    quick.find([freedom])
-    bounds = quick.found[freedom]
     held = bounds.limited if made.fits and bounds.limited is not None else bounds.delayed
     return replace(made, proven=held + made.pipeline.after)
+
+
+def _bounds(schedule: Schedule, deadline: float) -> Bounds | None:
+    """Bound a schedule in any order of feeding: microbatches that differ may take any order in these bounds.
+
+    In two directions it depends on the order which microbatches pass which way, so nothing is known.
+    """
+    if len(schedule.layout.homes) > 1:
+        return None
+    quick, freedom = QuickBounds(deadline), freedom_of(schedule)
+    quick.find([freedom])
+    return quick.found[freedom]

@@ -8,6 +8,7 @@ from typing import cast
 
 from ppopt.feeding.feeding import search_feed
 from ppopt.optimization.starts import as_searched
+from solver.budget import FEEDING
 from solver.errors import InputError
 from solver.problem import Block
 from solver.search.state import Search
@@ -15,9 +16,6 @@ from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.problem.search_problem import pipeline_actions
-
-SHARE, MOST_SECONDS = 0.1, 3.0
-"""The part of the time left for such exchanges, and the most seconds."""
 
 
 def offer_fed(search: Search, pipeline: Pipeline, placement: Placement, seed: int) -> None:
@@ -38,7 +36,7 @@ def offer_fed(search: Search, pipeline: Pipeline, placement: Placement, seed: in
     orders = search.orders
     if orders is None or search.closed or not pipeline.has_unequal_items or len(placement.homes) > 1:
         return
-    seconds = min(MOST_SECONDS, SHARE * search.seconds_left)
+    seconds = FEEDING.within(search.seconds_left)
     if seconds <= 0:
         return
     actions = pipeline_actions(orders)

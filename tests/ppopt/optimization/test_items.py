@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ppopt
 from ppopt import InputError, Pipeline
+from strategies.model.placements import make_placement
 from strategies.problem.search_problem import build_search_problem
 from tests.running import call_ppopt
 from tests.solver.bounds.exact_optimum import ExactModel
@@ -66,16 +69,48 @@ def test_a_search_is_never_worse_than_published_schedules_in_the_best_feeding_or
 
 
 @pytest.mark.parametrize("command", ["plan", "frontier", "rehearse", "calibrate"])
-def test_who_takes_only_equal_microbatches_says_so_by_name(command: str, tmp_path: Any) -> None:
+def test_who_takes_only_equal_microbatches_says_so_by_name(command: str, tmp_path: Path) -> None:
     lengths = tmp_path / "lengths.txt"
     lengths.write_text("10 20\n5\n")
     more = {"rehearse": ["1f1b"], "calibrate": ["--measured", "1f1b=10"], "plan": ["1f1b"]}.get(command, [])
     given = ["--devices", "2", "--lengths", str(lengths), "--tokens", "10"]
+    if command == "frontier":  # takes those of stages, and not of layers
+        given = ["-c", str(_layers(tmp_path))]
     done = call_ppopt(command, *more, *given)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert command in done.stderr
     assert "alike" in done.stderr
+
+
+def _layers(folder: Path) -> Path:
+    config = folder / "layers.json"
+    layers = [{"name": "t", "count": 4, "forward": 1, "backward": 2}]
+    config.write_text(json.dumps({"devices": 2, "layers": layers, "microbatches": [{"size": 2}, {}]}))
+    return config
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_frontier_has_the_optimum_at_each_of_its_limits(seed: int) -> None:
+    draw = random.Random(seed)
+    listed = [{"size": draw.choice([1, 2, 3]), "attention": draw.choice([1, 2])} for _ in range(3)]
+    pipeline = Pipeline.from_mapping(
+        {
+            "devices": 2,
+            "stages": 2,
+            "microbatches": listed,
+            "times": {"forward": [1, 2], "backward": [3, 2], "attention": 0.5},
+            "p2p_latency": 0.5,
+        }
+    )
+    found = ppopt.frontier(pipeline, placement="linear", time_limit=12, workers=1)
+    layout = make_placement("linear", 2, 2, 3)
+    for point in found.points:
+        problem = build_search_problem(pipeline.with_limit(Fraction(str(point.limit))), layout)
+        optimum = ExactModel(problem).solve()
+        assert optimum is not None
+        assert point.makespan == float(Fraction(optimum, problem.ticks_per_unit))
+        assert all(bound <= point.makespan for limit, bound in found.bounds if limit >= float(point.limit))
 
 
 def test_slices_are_searched_in_one_direction() -> None:
