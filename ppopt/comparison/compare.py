@@ -166,6 +166,7 @@ def compare(
     )
     exclusions = read_exclusions(exclude)
     own = options.runs_for
+    options = replace(options, one_way=isinstance(pipeline, Pipeline) and pipeline.are_sliced)
     names = _checked(
         pipeline, _published(pipeline, framework) if strategies is None else strategies, engine, exclusions
     )

@@ -24,7 +24,6 @@ from solver.states import Objective
 from strategies.given_model.stages import Cut, CutChoice, GivenModel
 from strategies.layouts.runs_in import Framework
 from strategies.model.pipeline import Pipeline
-from strategies.model.placements import PLACEMENTS
 from strategies.model.plausibility import doubts
 
 
@@ -171,14 +170,6 @@ def _why_nothing(outcomes: Sequence[Schedule | InfeasibleError | TimeTooShortErr
     return next((error for error in errors if isinstance(error, TimeTooShortError)), errors[0])
 
 
-def _placements(pipeline: Pipeline, options: SearchOptions) -> list[str]:
-    """List the placements to search; slices pass in one direction."""
-    names = options.placements
-    if not pipeline.are_sliced:
-        return names
-    return [name for name in names if PLACEMENTS[name].copies == 1] or names
-
-
 def optimize_each(
     pipeline: Pipeline, options: SearchOptions, limit: TimeLimit | None = None
 ) -> Iterator[Schedule | InfeasibleError | TimeTooShortError | InternalError]:
@@ -203,12 +194,12 @@ def optimize_each(
     if options.runs_for is not None and not options.placements:
         yield _best_of(pipeline, options.runs_for, options, limit)
         return
-    names = _placements(pipeline, options)
-    model = GivenModel.of_several(pipeline, placements=names, cut=options.cut)
+    options = replace(options, one_way=pipeline.are_sliced)
+    model = GivenModel.of_several(pipeline, placements=options.placements, cut=options.cut)
     seconds = CUT.within(options.time_limit)
     with limit.running(CUT, seconds):
-        each = seconds / len(names)
-        cuts = {name: cut_or_none(model, name, options.split_backward, each) for name in names}
+        each = seconds / len(options.placements)
+        cuts = {name: cut_or_none(model, name, options.split_backward, each) for name in options.placements}
     best: Schedule | None = None
     for place, (name, cut) in enumerate(cuts.items()):
         limit.begin_turn(len(cuts) - place)
