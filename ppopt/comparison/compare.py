@@ -224,6 +224,7 @@ def compare(
         *margins.notes,
         *gathered.trials.notes(ranked.schedules),
         *_of_other_stages(ranked.schedules),
+        *(["no What if sliders on a page: they have one time for all microbatches"] if pipeline.entries else []),
     )
     return replace(ranked, notes=notes)
 

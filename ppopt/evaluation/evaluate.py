@@ -198,8 +198,8 @@ def evaluate_with(
         notes.append(f"{strategy.name}: microbatches are whole, one slice each; {strategy.name}:slices=4 cuts them")
     label = strategy.name + _written(chosen, stages)
     if pipeline.feed == "best":
-        pipeline, note = _fed_best(label, pipeline, placement, orders)
-        notes.append(note)
+        pipeline = _fed_best(label, pipeline, placement, orders)
+        notes.append(f"{strategy.name} {FED_BEST}")
     try:
         return replay_orders(label, pipeline, placement, orders, engine, notes=notes, started=started)
     except DeadlockError as error:
@@ -209,14 +209,17 @@ def evaluate_with(
         raise
 
 
-def _fed_best(label: str, pipeline: Pipeline, placement: Placement, orders: Orders) -> tuple[Pipeline, str]:
+FED_BEST = "is fed in the best order that a search found for it"
+
+
+def _fed_best(label: str, pipeline: Pipeline, placement: Placement, orders: Orders) -> Pipeline:
     """Feed microbatches in the best order found for a schedule; one that deadlocks is fed as it is."""
     from ppopt.feeding.feeding import fed_best  # compiles its loops
 
     try:
-        return fed_best(pipeline, placement, orders)
+        return fed_best(pipeline, placement, orders)[0]
     except DeadlockError:
-        return pipeline.model_copy(update={"feed": "pyramid"}), ""
+        return pipeline.model_copy(update={"feed": "pyramid"})
     except InputError as error:
         raise InputError(f"{label}: {error}") from None
 
@@ -271,8 +274,8 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     ]
     pipeline = planned_for_file(model, given)
     if pipeline.feed == "best":
-        pipeline, note = _fed_best(given.name, pipeline, given.placement, given.orders)
-        notes.append(note)
+        pipeline = _fed_best(given.name, pipeline, given.placement, given.orders)
+        notes.append(f"{given.name} {FED_BEST}")
     return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes, given=given)
 
 

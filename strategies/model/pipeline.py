@@ -678,6 +678,8 @@ class Pipeline(PipelineFields):
     def _in_two_lines(self) -> tuple[str, str]:
         layers = None if self.layers is None else self.layers.total
         sizes = describe_sizes(self.devices, self.stages, self.microbatches, layers)
+        if self.entries is not None:
+            sizes += ", in slices" if self.are_sliced else ", not all as measured"
         times, memory, about = vars(self.times), vars(self.memory), ""
         if self.layers is not None and self.layers_per_stage is None:
             about = "all layers together: "

@@ -13,6 +13,7 @@ import pytest
 
 import ppopt
 from ppopt import InputError, Pipeline, Schedule
+from ppopt.commands.pages import write_report
 from strategies.language.registry import all_strategies
 
 MEASURED = json.loads((Path(__file__).parents[2] / "data" / "microbatches_that_differ.json").read_text())
@@ -225,3 +226,13 @@ def test_cpsat_and_the_graph_give_the_same() -> None:
         for name in ("1f1b", "zb-h1", "interleaved", "1f1b-overlap"):
             one, other = (ppopt.evaluate(pipeline, name, engine) for engine in ("graph", "cpsat"))
             assert one.exact_makespan == other.exact_makespan
+
+
+def test_a_page_names_their_number_and_says_that_it_has_no_sliders(tmp_path: Path) -> None:
+    pipeline = Pipeline.from_mapping(drawn(3))
+    found = ppopt.compare(pipeline, ["1f1b", "zb-h1"], optimize=False)
+    page = tmp_path / "page.html"
+    write_report(str(page), [found], ["items"], ["ppopt", "compare"])
+    assert f"{pipeline.microbatches}, not all as measured" in page.read_text()
+    assert any("no What if sliders" in note for note in found.notes)
+    assert "not all as measured" in repr(pipeline)
