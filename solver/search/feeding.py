@@ -15,7 +15,7 @@ from solver.random_numbers import state_of
 from solver.search import feeding_loops
 from solver.search.feeding_loops import NEVER, Fed
 
-HOT, COLD = 0.01, 0.0002
+HOT, COLD = 0.005, 0.0002
 """The temperatures between which the search falls, as shares of the makespan."""
 
 ROUND = 4_000_000

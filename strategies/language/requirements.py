@@ -88,7 +88,7 @@ class Requirements:
         less = f" − {self.microbatches_less}" if self.microbatches_less else ""
         times = "" if self.microbatches_per_device == 1 else f"{self.microbatches_per_device}"
         least = f"m ≥ {times}p{less}" if self.microbatches_per_device else ""
-        parity = "m even" if self.even_microbatches else "slices" if self.takes_slices else ""
+        parity = "m even" if self.even_microbatches else "any, in slices" if self.takes_slices else ""
         return {
             "devices": "p even" if self.even_devices else "any",
             "stages": stages,
