@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from reports.numbers import grouped, number, percent, signed_percent, with_unit
+from reports.numbers import number, percent, signed_percent
 from reports.table import RUNS_IN, aligned, legend, letters, tells_frameworks
-from reports.units import NO_UNITS, Units
+from reports.units import NO_UNITS, Units, readable
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class ShownFrontier:
         first, last = self.points[0], self.points[-1]
         if first.makespan == last.makespan:
             return f"{self._at(first)}{self._beyond(first)}."
-        text = f"From a limit of {grouped(first.limit)} to {self._memory(last.limit)} the step falls from "
+        text = f"From a limit of {self._memory(first.limit)} to {self._memory(last.limit)} the step falls from "
         text += f"{self._time(first.makespan)} to {self._time(last.makespan)}. "
         parts = []
         if (bend := knee(self.points)) is not None:
@@ -145,10 +145,10 @@ class ShownFrontier:
         return f"{text}{told[0].upper()}{told[1:]}."
 
     def _time(self, value: float) -> str:
-        return with_unit(grouped(value), self.units.time)
+        return readable(value, self.units.time)
 
     def _memory(self, value: float) -> str:
-        return with_unit(grouped(value), self.units.memory)
+        return readable(value, self.units.memory)
 
     def _at(self, point: FrontierPoint) -> str:
         return f"At a limit of {self._memory(point.limit)} the step takes {self._time(point.makespan)}"
@@ -165,7 +165,7 @@ class ShownFrontier:
         here, there = self.points[place], self.points[place + 1]
         saved = (here.makespan - there.makespan) / here.makespan
         what = f"{percent(saved)} of each step" if saved else "nothing"
-        return [f"going from {grouped(here.limit)} to {self._memory(there.limit)} saves {what}"]
+        return [f"going from {self._memory(here.limit)} to {self._memory(there.limit)} saves {what}"]
 
     def _beyond(self, last: FrontierPoint) -> str:
         """Say what more memory than that of the last point brings."""

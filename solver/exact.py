@@ -51,3 +51,24 @@ def in_ticks(value: Fraction, scale: int) -> int:
     if rest:
         raise ValueError(f"{value} is not a whole number of ticks of 1/{scale}")
     return ticks
+
+
+def written_bound(bound: Fraction, value: Fraction) -> float:
+    """Write a lower bound as a float, below that of a value unless both are exactly equal.
+
+    Two numbers closer than a float can tell would read as equal, and so as a proof.
+
+    Parameters
+    ----------
+    bound : Fraction
+        The bound.
+    value : Fraction
+        The value that it bounds.
+
+    Returns
+    -------
+    float
+        The nearest float, or the one below that of the value.
+    """
+    written, below = float(bound), float(value)
+    return math.nextafter(below, -math.inf) if bound < value and written >= below else written

@@ -22,7 +22,7 @@ GROUPS = {
     "Export": ("--export", "--export-dir", "--export-layout", "--force-order-only", "--lowered", "--unshard"),
     "Output": (
         *("--explain", "--format", "--output", "--save", "--trace", "--trace-dir", "--report", "--open", "--chart"),
-        *("--draw", "--help"),
+        *("--from", "--to", "--draw", "--help"),
     ),
 }
 """Every option of the commands that use `GroupedCommand`, under its heading, in the order in which help lists them."""

@@ -279,7 +279,13 @@ def _idle(schedule: Schedule) -> list[dict[str, float]]:
 def _search_sentences(comparison: Comparison) -> Iterable[str]:
     found = [each for each in comparison.schedules if each.is_searched]
     if not comparison.searched:
-        yield "Nothing was searched: the bound is a quick one, and better schedules may exist."
+        best = comparison.winner
+        met = best is not None and comparison.bound is not None and best.makespan <= comparison.bound
+        yield (
+            "Nothing was searched: the quick bound is met."
+            if met
+            else "Nothing was searched: the bound is a quick one, and better schedules may exist."
+        )
         return
     if found:
         results = ", ".join(f"{each.strategy} {each.status} after {each.seconds:.1f} s" for each in found)

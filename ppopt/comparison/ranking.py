@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from ppopt.comparison.comparison import Comparison
@@ -12,6 +13,7 @@ from ppopt.optimization.ladders import QuickBounds, measure_ladders
 from ppopt.process.internal_error import InternalError, as_reason
 from ppopt.schedules.schedule import Schedule
 from reports.ladder import Ladder
+from solver.exact import written_bound
 from strategies.given_model.stages import GivenModel
 from strategies.model.pipeline import Pipeline
 
@@ -62,9 +64,15 @@ def rank_schedules(pipeline: Pipeline, schedules: Sequence[Schedule], quick: Qui
         schedules=tuple(schedule for schedule, _ in bounded),
         ladders=tuple(ladder for _, ladder in bounded),
         left_out=tuple(faults),
-        bound=None if measured.bound is None else float(measured.bound),
+        bound=None if measured.bound is None else _written_bound(measured.bound, [each for each, _ in bounded]),
         bounds_cut_short=measured.cut_short,
     )
+
+
+def _written_bound(bound: Fraction, schedules: Sequence[Schedule]) -> float:
+    """Write the common bound below every makespan that it is below."""
+    above = [schedule.exact_makespan for schedule in schedules if schedule.exact_makespan > bound]
+    return written_bound(bound, min(above)) if above else float(bound)
 
 
 def _rank(schedule: Schedule) -> tuple[Any, ...]:

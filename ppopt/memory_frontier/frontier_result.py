@@ -15,6 +15,7 @@ from reports.numbers import percent
 from reports.units import Units
 from solver.counted import counted
 from solver.errors import InputError
+from solver.exact import written_bound
 from solver.states import Status
 from strategies.model.numbers import read_amount
 from strategies.model.pipeline import Pipeline
@@ -49,7 +50,7 @@ class Point:
     @property
     def bound(self) -> float:
         """The proven bound."""
-        return float(self.proven)
+        return written_bound(self.proven, self.schedule.exact_makespan)
 
     @property
     def status(self) -> Status:

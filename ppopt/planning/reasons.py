@@ -207,12 +207,17 @@ def _what_a_layer_costs(plan: Plan) -> Iterator[str]:
     what = f"{kind.glue} more {kind.name} layers" if kind.glue > 1 else f"One more {kind.name} layer"
     overlaps = any(isinstance(action, Block) for order in plan.schedule.actions for action in order)
     most = "up to " if pipeline.overlap and overlaps else ""  # a block is longer by less than its halves
-    where = f"on any device costs {most}m"
+    adds, to = ("add" if kind.glue > 1 else "adds"), "its device"
     if copies > 1:
-        where = f"on any stage costs each of its two devices {most}m ÷ {copies}"
+        most, to = f"{most}m ÷ {copies}", "each of its stage's two devices"
+    else:
+        most = f"{most}m"
     share = percent(float(cost / plan.exact_makespan))
     slow = _slow_devices(pipeline)
-    yield f"{what} {where} · (F + B) = {_time(plan, float(cost))}, {share} of the makespan{slow}."
+    yield (
+        f"{what} {adds} {most} · (F + B) = {_time(plan, float(cost))} of work to {to}, {share} of the makespan{slow}; "
+        "the step grows by less where the device has time to spare."
+    )
 
 
 def _slow_devices(pipeline: Pipeline) -> str:

@@ -14,7 +14,7 @@ from ppopt.schedules.export import export
 from reports.metrics import Figures
 from reports.numbers import number
 from solver.counted import counted
-from solver.exact import in_ticks
+from solver.exact import in_ticks, written_bound
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
 from strategies.language.orders import actions_as_text
@@ -148,8 +148,11 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.proven is not None:
-            value = self.exact_span if self.objective == "span" else self.exact_makespan
-            refuse_below_bound(self.strategy, value, self.proven)
+            refuse_below_bound(self.strategy, self._exact_value, self.proven)
+
+    @property
+    def _exact_value(self) -> Fraction:
+        return self.exact_span if self.objective == "span" else self.exact_makespan
 
     @property
     def communication_share(self) -> float | None:
@@ -252,7 +255,7 @@ class Schedule:
     @property
     def bound(self) -> float | None:
         """A proven lower bound of the objective."""
-        return None if self.proven is None else float(self.proven)
+        return None if self.proven is None else written_bound(self.proven, self._exact_value)
 
     @property
     def gap(self) -> float | None:

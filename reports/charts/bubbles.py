@@ -198,7 +198,7 @@ def bubble_sentence(section: Section) -> str:
     focus = in_focus(section)
     shown = [each for rank, each in enumerate(section.schedules) if rank in focus]
     ranked = sorted(shown, key=lambda each: each.summary.figures.bubble_ratio)
-    best, worst = ranked[0], ranked[-1]
+    best, worst = section.winner or ranked[0], ranked[-1]
     if best is worst:
         return f"{best.summary.name} leaves {percent(best.summary.figures.bubble_ratio)} of the device time idle."
     if len({each.summary.figures.bubble_ratio for each in section.schedules}) == 1:

@@ -236,7 +236,8 @@ def ladder_sentence(section: Section) -> str:
 
 
 def _worst_order(section: Section) -> str:
-    shares = [(float(each.ladder.order / each.ladder.ideal), each) for each in section.schedules if each.ladder]
+    shown = [section.schedules[rank] for rank in sorted(in_focus(section))]
+    shares = [(float(each.ladder.order / each.ladder.ideal), each) for each in shown if each.ladder]
     share, worst = max(shares, key=lambda pair: pair[0])
     if share < 0.0005 or len(shares) < 2:
         return ""

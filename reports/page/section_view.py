@@ -154,6 +154,16 @@ class SectionView:
         return tables.numbers(self.section)
 
     @property
+    def marks_over(self) -> bool:
+        """Whether some schedule is over the memory limit."""
+        return any(each.summary.over for each in self.section.schedules)
+
+    @property
+    def marks_copies(self) -> bool:
+        """Whether the memory of some schedule lacks a second copy of the weights."""
+        return any(each.summary.lacks_second_copy for each in self.section.schedules)
+
+    @property
     def strips(self) -> str:
         """The meaning of a full memory strip."""
         return sentences.strips(self.section)

@@ -39,7 +39,7 @@ SHOWN = ShownFrontier(
 
 def test_the_sentence_names_the_knee_and_what_the_next_step_buys() -> None:
     assert SHOWN.sentence == (
-        "From a limit of 1 to 8 the step falls from 1,000 ms to 441 ms. The knee is at 2, with 89.45% of the "
+        "From a limit of 1 to 8 the step falls from 1 s to 441 ms. The knee is at 2, with 89.45% of the "
         "possible saving; going from 2 to 4 saves 10.00% of each step; more than 8 saves nothing, which is proven."
     )
 
@@ -105,9 +105,7 @@ def test_the_tables_have_every_figure() -> None:
 
 
 def test_memory_has_its_unit_in_the_sentence_and_the_tables() -> None:
-    assert GB.sentence.startswith(
-        "From a limit of 1 to 8 GB the step falls from 1,000 ms to 441 ms. The knee is at 2 GB"
-    )
+    assert GB.sentence.startswith("From a limit of 1 GB to 8 GB the step falls from 1 s to 441 ms. The knee is at 2 GB")
     assert GB.sentence.endswith("more than 8 GB saves nothing, which is proven.")
     lines = frontier_table(GB, None).splitlines()
     assert lines[1].split() == ["GB", "ms", "ms"]

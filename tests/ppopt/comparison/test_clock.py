@@ -45,7 +45,7 @@ def test_what_is_not_drawn_is_on_the_page_with_its_figures_and_a_sentence(tmp_pa
     data = unpacked(text, "data")
     assert list(data["timelines"]) == ["timeline-0-0"]
     assert [each["key"] for each in data["whatIf"][0]["schedules"]] == ["timeline-0-0"]
-    assert all(re.search(rf"<h4>[^<]*{each.strategy}", text) for each in made.schedules)
+    assert all(re.search(rf"<h3>[^<]*{each.strategy}", text) for each in made.schedules)
 
 
 def test_a_report_for_which_there_is_little_time_names_what_it_lacks(

@@ -206,7 +206,7 @@ def test_the_verdict_says_how_far_it_holds() -> None:
         [each.leader, each.overtaken_by] for each in made.margins
     ]
     spec = margins_chart(section).to_dict()
-    assert set(spec["layer"][1]["encoding"]["color"]["scale"]["domain"]) == {
+    assert set(spec["layer"][1]["encoding"]["strokeDash"]["scale"]["domain"]) == {
         each.leader for each in made.margins if each.cost == "overhead"
     } | {each.overtaken_by for each in made.margins if each.cost == "overhead"}
     curve = made.reach.curves[0]

@@ -114,3 +114,18 @@ def test_what_is_proven_is_so(seed: int) -> None:
     assert found.bound <= float(best)
     if found.status == "optimal":
         assert exact_makespan(found) == best
+
+
+def test_a_gap_that_floats_cannot_tell_is_not_called_proven() -> None:
+    times = {"forward": 0.1234567890123456, "backward_input": 0.1234567890123457, "backward_weight": 0.0987654321098765}
+    costs = Pipeline.from_mapping({"devices": 4, "stages": 4, "microbatches": 8, "times": times})
+    made = ppopt.compare(costs, ["zb-v"], optimize=False)
+    (schedule,) = made.schedules
+    assert schedule.proven is not None
+    assert schedule.proven < schedule.exact_makespan
+    assert float(schedule.proven) == schedule.makespan  # the gap is too small for a float
+    assert made.bound is not None
+    assert schedule.bound is not None
+    assert made.bound < schedule.makespan
+    assert schedule.bound < schedule.makespan
+    assert "it is proven" not in made.verdict

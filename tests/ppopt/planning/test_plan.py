@@ -73,7 +73,7 @@ def test_reasons_name_what_is_heavy_and_what_a_layer_costs() -> None:
     held = [count - (stage == 0) - (stage == 3) for stage, count in enumerate(best.layers_per_stage)]
     assert f"Device 3 holds the head: {max(held) - held[3]} fewer decoder layers ({held[3]})." in text
     cost = 8 * 30
-    assert f"One more decoder layer on any device costs m · (F + B) = {cost}, {cost / best.makespan:.2%}" in text
+    assert f"One more decoder layer adds m · (F + B) = {cost} of work to its device, {cost / best.makespan:.2%}" in text
     assert f"{best.makespan:,g} is proven: no cut is shorter." in text
 
 
@@ -85,7 +85,7 @@ def test_a_layer_costs_more_on_slow_devices_and_an_empty_stage_costs_overhead() 
     best = planned(slow).best
     assert best is not None
     text = " ".join(best.reasons)
-    assert "costs m · (F + B) = 6, " in text
+    assert "adds m · (F + B) = 6 of work to its device, " in text
     assert (
         " of the makespan; 1.5 times that on device 2, 2 times that on device 3 and 3 times that on devices 0" in text
     )
@@ -103,10 +103,10 @@ def test_a_layer_costs_more_on_slow_devices_and_an_empty_stage_costs_overhead() 
 def test_both_copies_of_a_bidirectional_stage_hold_a_layer() -> None:
     best = planned(uneven(), "dualpipe").best
     assert best is not None
-    assert "costs each of its two devices m ÷ 2 · (F + B) = 120" in " ".join(best.reasons)
+    assert "adds m ÷ 2 · (F + B) = 120" in " ".join(best.reasons)
     overlapping = planned(uneven().model_copy(update={"overlap": 0.5}), "dualpipe").best
     assert overlapping is not None
-    assert "costs each of its two devices up to m ÷ 2 · (F + B) = 120" in " ".join(overlapping.reasons)
+    assert "adds up to m ÷ 2 · (F + B) = 120" in " ".join(overlapping.reasons)
 
 
 def test_reasons_compare_with_what_is_known_alone() -> None:

@@ -149,7 +149,7 @@ def test_the_page_shows_the_prediction_above_the_measurement(tmp_path: Path) -> 
     text = page.read_text()
     assert against.differences[0] in text
     assert "(+10.00%)" in against.differences[0]
-    assert text.index("<h4>zb-h1</h4>") < text.index("<h4>zb-h1 (measured)</h4>")
+    assert text.index("<h3>zb-h1</h3>") < text.index("<h3>zb-h1 (measured)</h3>")
     assert "zb-h1 &lt;measured&gt;" in text
 
 

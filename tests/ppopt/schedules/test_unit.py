@@ -108,7 +108,7 @@ def test_every_axis_tooltip_and_table_of_the_page_names_it() -> None:
         assert {title for title in found if not title.endswith(", ms")} == set(), name
     assert {columns(each)["unit"] for each in shown.schedules} == {"ms"}
     assert view.drawn[0].makespan == "15 ms"
-    assert {value for title, value, _ in view.tiles if title == "makespan"} == {"15 ms"}
+    assert {tile.value for tile in view.tiles if tile.title == "one step"} == {"15 ms"}
     assert [value for name, value in view.costs if name in ("forward", "latency")] == ["1 ms", "0.5 ms"]
     assert "makespan, ms" in view.columns
     assert "makespan, ms" in view.panels["ladder"].table.header
