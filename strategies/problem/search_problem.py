@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple, cast
@@ -41,7 +41,22 @@ def left_out(pipeline: Pipeline, placement: Placement, allowed: Allowed) -> str:
     split = allowed.split_backward
     with_blocks = allowed.overlap or not saving_blocks(pipeline, placement, split_backward=split)[1]
     parts = [*([] if split else ["with whole backwards"]), *([] if with_blocks else ["without overlapped blocks"])]
+    parts += ["with these microbatches in each direction"] if are_divided(pipeline, placement) else []
     return f" {' and '.join(parts)}" if parts else ""
+
+
+def are_divided(pipeline: Pipeline, placement: Placement) -> bool:
+    """Return whether the order of feeding decides which microbatches pass which way, and some of them differ."""
+    return len(placement.homes) > 1 and pipeline.has_unequal_items
+
+
+def division_notes(pipeline: Pipeline, placement: Placement, label: str) -> Iterator[str]:
+    """Say that a bound holds only for the microbatches that pass each way."""
+    if are_divided(pipeline, placement):
+        yield (
+            f"{label}: the first half of the microbatches that are fed pass one way, the others the opposite way; its "
+            "bound holds for these halves, and another feed may be shorter"
+        )
 
 
 def build_search_problem(
