@@ -23,6 +23,7 @@ NOT_BY_THEMSELVES = {
     "rehearsal",
     "communication",
     "pp_emulation",
+    "feeding",
 }  # these take minutes or half an hour, or need torch or a checkout
 BENCHMARKS = sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py") if file.stem not in NOT_BY_THEMSELVES)
 

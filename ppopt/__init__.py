@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from ppopt.comparison.offline_charts import show_offline
     from ppopt.evaluation.catalogue import strategies
     from ppopt.evaluation.check import CheckReport, check_schedule_file
+    from ppopt.evaluation.drawn_lengths import DrawnFeed, under_lengths
     from ppopt.evaluation.evaluate import evaluate, evaluate_all
     from ppopt.memory_frontier.find import frontier
     from ppopt.memory_frontier.frontier_result import Frontier, Point
     from ppopt.noise.noise import Noise
     from ppopt.noise.spread_file import read_spreads
     from ppopt.noise.under_noise import under_noise
+    from ppopt.optimization.best_feed import best_feed
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import optimize, optimize_each
     from ppopt.optimization.options import SearchOptions
@@ -85,6 +87,8 @@ _HOMES = {
     "ppopt.noise.noise": ("Noise",),
     "ppopt.noise.spread_file": ("read_spreads",),
     "ppopt.noise.under_noise": ("under_noise",),
+    "ppopt.optimization.best_feed": ("best_feed",),
+    "ppopt.evaluation.drawn_lengths": ("DrawnFeed", "under_lengths"),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.schedules.schedule": ("Schedule",),
@@ -132,6 +136,9 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "Noise",
     "read_spreads",
     "under_noise",
+    "best_feed",
+    "DrawnFeed",
+    "under_lengths",
     "explain",
     "CheckReport",
     "check_schedule_file",

@@ -1,10 +1,11 @@
 """Writes Chrome traces, which Perfetto and chrome://tracing open.
 
 One unit of the user's time is one microsecond of the trace, unless the unit's name says how long it is. Devices are
-threads. An operation is a slice named by kind, stage and microbatch: ``F 3.12`` is PyTorch's ``PP:3F12``. Perfetto
-colours slices by their name without its numbers, hence by kind; chrome://tracing needs ``cname``. A result that crosses
-devices is a flow from the end of its producer to the start of its consumer. Activation memory is a counter. The head
-holds the configuration that each schedule was made from, so that `ppopt profile` reads it back.
+threads. An operation is a slice named by kind, stage and microbatch: ``F 3.12`` is PyTorch's ``PP:3F12``, and ``F
+3.12.1`` is slice 1 of a microbatch that is cut. Perfetto colours slices by their name without its numbers, hence by
+kind; chrome://tracing needs ``cname``. A result that crosses devices is a flow from the end of its producer to the
+start of its consumer. Activation memory is a counter. The head holds the configuration that each schedule was made
+from, so that `ppopt profile` reads it back.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Traced:
         The configuration that it was made from; None if there is none that can be read back.
     is_exact : bool
         Whether the configuration has all digits of its numbers; a cut can make numbers that have no end.
+    items : sequence of str
+        What slices of microbatches are called; empty if microbatches are whole.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Traced:
     unit: str = ""
     configuration: Mapping[str, Any] | None = None
     is_exact: bool = True
+    items: Sequence[str] = ()
 
     @property
     def ticks(self) -> float:
@@ -110,8 +114,9 @@ def _slices(traced: Traced, process: int) -> Iterator[str]:
     for task, device, start, end, block in traced.rows:
         stage, kind, microbatch = operation(task)
         fused = "" if block is None else f', "block": {block}'
+        item = traced.items[microbatch] if traced.items else microbatch
         yield (
-            f'{{"ph": "X", "pid": {process}, "tid": {device}, "name": "{kind} {stage}.{microbatch}", "cat": "op", '
+            f'{{"ph": "X", "pid": {process}, "tid": {device}, "name": "{kind} {stage}.{item}", "cat": "op", '
             f'"cname": "{_COLOURS.get(kind, "grey")}", '
             f'"ts": {start / scale!r}, "dur": {(end - start) / scale!r}, '
             f'"args": {{"stage": {stage}, "microbatch": {microbatch}{fused}}}}}'

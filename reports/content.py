@@ -101,6 +101,8 @@ class Presented:
         The layers of each stage; empty if the times of stages were given.
     noise : NoiseFigures or None
         Its makespan under noise.
+    items : sequence of str
+        What slices of microbatches are called; empty if microbatches are whole.
     is_drawn : bool
         Whether there was time to draw its timeline.
     given : bool
@@ -121,6 +123,7 @@ class Presented:
     transfers: Sequence[ShownTransfer] = ()
     cut: Sequence[HeldLayers] = ()
     noise: NoiseFigures | None = None
+    items: Sequence[str] = ()
     is_drawn: bool = True
     given: bool = False
 

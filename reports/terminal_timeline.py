@@ -13,7 +13,9 @@ Paint = Callable[[str, str], str]
 IDLE = "·"
 
 
-def draw(rows: Sequence[Placed], devices: int, width: int, paint: Paint | None = None) -> str:
+def draw(
+    rows: Sequence[Placed], devices: int, width: int, paint: Paint | None = None, items: Sequence[str] = ()
+) -> str:
     """Draw a timeline.
 
     Parameters
@@ -26,6 +28,8 @@ def draw(rows: Sequence[Placed], devices: int, width: int, paint: Paint | None =
         The number of columns to fill, including the labels of the devices.
     paint : callable
         Colours the text of an operation; without it, nothing is coloured.
+    items : sequence of str
+        What slices of microbatches are called; empty for the numbers of microbatches.
 
     Returns
     -------
@@ -39,7 +43,7 @@ def draw(rows: Sequence[Placed], devices: int, width: int, paint: Paint | None =
     unit = _ticks_per_column(rows, last - first, columns)
     lines: list[list[str]] = [[] for _ in range(devices)]
     drawn = [0] * devices
-    for text, device, start, end, kind in sorted(_bars(rows), key=lambda bar: bar[2]):
+    for text, device, start, end, kind in sorted(_bars(rows, items), key=lambda bar: bar[2]):
         left, right = round((start - first) / unit), round((end - first) / unit)
         left = max(left, drawn[device])
         if right <= left:
@@ -54,12 +58,12 @@ def draw(rows: Sequence[Placed], devices: int, width: int, paint: Paint | None =
     )
 
 
-def _bars(rows: Sequence[Placed]) -> list[tuple[str, int, int, int, str]]:
+def _bars(rows: Sequence[Placed], items: Sequence[str]) -> list[tuple[str, int, int, int, str]]:
     """List the bars to draw as (text, device, start, end, kind), each block once."""
     bars: list[tuple[str, int, int, int, str]] = []
     for place, (task, device, start, end, block) in enumerate(rows):
         _, kind, microbatch = operation(task)
-        text = f"{kind}{microbatch}"
+        text = f"{kind}{items[microbatch] if items else microbatch}"
         if block is not None and place and rows[place - 1].block == block:
             bars[-1] = (f"{bars[-1][0]}|{text}", device, start, end, "OVERLAP")
         else:

@@ -61,6 +61,7 @@ FIRST_TURNS = Phase("first turns of all sizes", share=0.4)
 WHERE_TO_CUT = Phase("where to cut a schedule that is stretched", share=0.1)
 LISTS = Phase("list schedules", share=0.15)
 BRIEF_LISTS = Phase("list schedules of a brief search", share=0.5)
+FEEDING = Phase("exchanging microbatches", share=0.1, most=3.0)
 LESS_MEMORY = Phase("less memory", share=0.1, most=5.0)
 CAPACITY = Phase("one capacity", share=0.5)
 # Of the command around it

@@ -29,6 +29,7 @@ LOOPS = (
     "random_numbers",
     "partitioning/loops",
     "search/annealing",
+    "search/feeding_loops",
     "search/lattice",
 )
 """The modules of inner loops, without suffix; what is compiled of other sources of any of them is not used."""

@@ -143,6 +143,8 @@ class Problem:
         For precedences between devices: the number of ticks of the lag for which the first task's result is on the link
         from its device to the other. A link moves one result at a time, in the order in which the device produces them;
         in a block, the first half's result comes first. Empty if results do not wait for each other.
+    repeats : bool
+        Whether chains, if they are regular, can be continued: each device's work is then the same over and over.
     """
 
     devices: int
@@ -158,6 +160,7 @@ class Problem:
     amounts_per_unit: int = 1
     static: Sequence[int] = ()
     moves: Mapping[tuple[Key, Key], int] = field(default_factory=dict)
+    repeats: bool = True
 
     def __post_init__(self) -> None:
         if not self.capacities:

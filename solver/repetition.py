@@ -61,6 +61,8 @@ def is_regular(problem: Problem) -> bool:
     others: those can be numbered by their order in time, whatever else is numbered so (see
     `solver.bounds.thinned.Thinned`).
     """
+    if not problem.repeats:
+        return False
     places = places_of(problem)
     if len(places) != len(problem.tasks) or any(len(chain) < 2 for chain in problem.chains):
         return False

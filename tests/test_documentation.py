@@ -48,7 +48,7 @@ OTHER_PROGRAMS = {
 FRAMEWORKS = {"Megatron", "zero-bubble"}
 """Programs whose options are named in a paragraph or section about them."""
 
-READERS_OWN_FILES = {"strategies/catalogue/seq1f1b.py", "run_order.py", "config_registry.py"}
+READERS_OWN_FILES = {"strategies/catalogue/terapipe.py", "run_order.py", "config_registry.py"}
 """Files that readers create: a schedule, a copy of the code in docs/how-to/run-it.md, torchtitan's configuration."""
 
 MADE_FOR_THE_SITE = {"docs/reference/generated", "docs/start/tour.ipynb"}

@@ -194,6 +194,7 @@ def calibrate_named(
     pipeline: Pipeline, named: Sequence[tuple[Named, Fraction]], objective: Objective, cut: CutChoice
 ) -> Calibration:
     """Calibrate as `calibrate` does, with schedules that are read already and the lengths of their steps."""
+    pipeline.refuse_unequal("calibrate")
     if objective not in ("makespan", "span"):
         raise InputError(f"objective: {shown(objective)} is not known; allowed are makespan, span")
     names = [name for name, _ in named]

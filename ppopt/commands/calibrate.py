@@ -65,7 +65,7 @@ def calibrate(
     """
     from ppopt.process.whole_files import check_outputs, written_whole
 
-    check_outputs({"--output": output}, [options["config"]])
+    check_outputs({"--output": output}, [options["config"], options["lengths"]])
     texts = _split(measured)
     pipeline, names = read_with_strategies(list(texts), **{name: options[name] for name in OPTION_NAMES})
     pipeline = with_layout(pipeline, layout)

@@ -260,6 +260,7 @@ def _compare_each(
     """Compare on each configuration. All are read before the first is compared."""
     from ppopt.comparison.selection import read_baseline, read_exclusions, without
     from ppopt.schedules.order_files import read_each
+    from strategies.given_model.stages import with_slices
     from strategies.layouts.runs_in import run_by
 
     layout = options.pop("layout")
@@ -291,6 +292,8 @@ def _compare_each(
         for (pipeline, strategies), title in zip(read, titles, strict=True):
             if own:
                 strategies, options["baseline"] = strategies[: len(wanted)], strategies[-1]
+            if not names:
+                strategies = tuple(with_slices(strategies, pipeline))
             if any(comparison.interrupted for comparison in comparisons):
                 options["optimize"] = False
             try:

@@ -11,7 +11,14 @@ from ppopt.commands.exporting import export_option, how_to_export, prepared, rea
 from ppopt.commands.finite_number import SEED
 from ppopt.commands.grouped_help import GroupedCommand
 from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
-from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise, with_noise
+from ppopt.commands.noise_options import (
+    LENGTHS,
+    NOISE_OPTIONS,
+    noise_options,
+    print_drawn,
+    read_noise,
+    with_noise,
+)
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,
     cut_options,
@@ -48,6 +55,7 @@ _EPILOG = (
 @how_to_export
 @measuring_options
 @noise_options
+@LENGTHS
 @SEED
 @click.option("--draw", is_flag=True, help="Draw the timeline in the terminal.")
 @click.pass_context
@@ -81,9 +89,11 @@ def evaluate(
 
     check_outputs(
         {"--save": save, "--trace": trace, "--report": report, "--export": export},
-        [options["config"], options["spread"], *strategies, *against],
+        [options["config"], options["lengths"], options["noise_lengths"], options["spread"], *strategies, *against],
     )
     how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
+    drawn, samples = options["noise_lengths"], options["samples"]
+    options["samples"] = None if drawn is not None and options["noise"] is None else samples
     noise = read_noise(**{name: options[name] for name in NOISE_OPTIONS}, seed=seed)
     pipeline, names = read_with_strategies(strategies, **{name: options[name] for name in OPTION_NAMES})
     pipeline = with_layout(pipeline, layout)
@@ -106,6 +116,7 @@ def evaluate(
     show(pipeline, schedules, form, draw=draw, noise=noise)
     if comparison is not None:
         print_differences(comparison, form)
+    print_drawn(pipeline, schedules, drawn, samples, seed, form)
     _write_timelines(schedules, save, trace)
     if export is not None and order is not None:
         write_prepared(export, order, form)

@@ -61,11 +61,12 @@ def prepared(schedule: Schedule, options: ExportOptions) -> ExportedOrder:
 def write_prepared(path: str, order: ExportedOrder, form: str) -> None:
     """Write one prepared order; print its notes on standard error."""
     from ppopt.commands.printing import tell_files
-    from ppopt.schedules.export import write_order
+    from ppopt.schedules.export import FedOrder, write_order
 
     write_order(path, order)
     tell_notes(order.notes)
-    tell_files(form, export=[path])
+    feed = [str(order.feed_path(path))] if isinstance(order, FedOrder) and order.feed is not None else []
+    tell_files(form, export=[path, *feed])
 
 
 def tell_notes(notes: Iterable[str]) -> None:

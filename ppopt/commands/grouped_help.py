@@ -12,8 +12,8 @@ GROUPS = {
     "GPU": ("--gpu", "--efficiency", "--tflops"),
     "All splits of a cluster": ("--gpus", "--global-batch", "--max-tensor-parallel"),
     "Pipeline": (
-        *("--config", "--devices", "--stages", "--microbatches", "--time", "--p2p-latency", "--overhead"),
-        *("--slowdown", "--framework", "--memory-limit"),
+        *("--config", "--devices", "--stages", "--microbatches", "--lengths", "--tokens", "--time", "--p2p-latency"),
+        *("--overhead", "--slowdown", "--framework", "--memory-limit"),
     ),
     "Cut and recomputation": (
         "--recut",
@@ -25,10 +25,10 @@ GROUPS = {
     ),
     "Schedules": ("--strategies", "--exclude", "--baseline", "--for"),
     "Search and replay": (
-        *("--optimize", "--placement", "--full-backward", "--overlap", "--free", "--objective", "--limits", "--points"),
-        *("--time-limit", "--workers", "--engine", "--seed"),
+        *("--optimize", "--placement", "--full-backward", "--overlap", "--feed", "--free", "--objective", "--limits"),
+        *("--points", "--time-limit", "--workers", "--engine", "--seed"),
     ),
-    "Noise": ("--noise", "--spread", "--noise-device", "--samples", "--robust"),
+    "Noise": ("--noise", "--spread", "--noise-device", "--noise-lengths", "--samples", "--robust"),
     "Measured steps": (
         *("--measured", "--against", "--processes", "--steps", "--timeout", "--communicators", "--unit"),
     ),

@@ -58,8 +58,11 @@ def compare_with_measured(predicted: Schedule, against: Sequence[str], unit: str
     from ppopt.profiling.read import read_measurement
     from ppopt.profiling.timeline import representative_step
 
+    predicted.pipeline.refuse_unequal("--against")
     unit = unit_of_times(predicted.pipeline, unit)
     measurement = read_measurement(against, schedule=predicted.strategy, unit=unit)
+    if measurement.configured is not None:
+        measurement.configured.refuse_unequal("--against")
     for note in measurement.notes:
         click.echo(f"note: {note}", err=True)
     return hold_against(predicted, representative_step(measurement), unit, measurement.configured)

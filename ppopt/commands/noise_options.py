@@ -9,10 +9,12 @@ import click
 
 from ppopt.commands.finite_number import FINITE
 from solver.errors import InputError
+from strategies.model.numbers import in_one_line
 
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
     from ppopt.schedules.schedule import Schedule
+    from strategies.model.pipeline import Pipeline
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,6 +39,12 @@ _OPTIONS = (
         help="Draw the speed of every device, or of device D, with this coefficient of variation.",
     ),
     click.option("--samples", type=int, metavar="N", help="Number of draws.  [default: 1000]"),
+)
+
+LENGTHS = click.option(
+    "--noise-lengths",
+    metavar="FILE",
+    help="Draw the microbatches of each step from a file of lengths, fed at random, as a pyramid, and at best.",
 )
 
 NOISE_OPTIONS = ("noise", "spread", "noise_devices", "samples")
@@ -127,3 +135,26 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def print_drawn(
+    pipeline: Pipeline, schedules: Sequence[Schedule], lengths: str | None, samples: int | None, seed: int, form: str
+) -> None:
+    """Print how long steps of schedules are with drawn lengths, if any: behind a table, else on standard error."""
+    if lengths is None:
+        return
+    from ppopt.evaluation.drawn_lengths import under_lengths
+    from reports.numbers import number
+
+    click.echo(f"\nmicrobatches drawn from {in_one_line(lengths)}, fed in three ways:", err=form != "table")
+    rows = [("strategy", "fed", "mean", "5%", "95%", "over limit")]
+    for schedule in schedules:
+        drawn = under_lengths(pipeline, schedule.strategy, lengths, samples=samples or 200, seed=seed)
+        for each in drawn:
+            figures = (number(each.mean), number(each.low), number(each.high))
+            rows.append((schedule.strategy, each.feed, *figures, f"{each.over_limit:.0%}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        aligned = [str.ljust] * 2 + [str.rjust] * (len(row) - 2)
+        cells = [align(text, width) for align, text, width in zip(aligned, row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip(), err=form != "table")

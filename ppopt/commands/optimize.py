@@ -25,9 +25,12 @@ from solver.states import Objective
 from strategies.model.placements import PLACEMENTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ppopt.noise.noise import Noise
     from ppopt.optimization.options import SearchOptions
     from ppopt.process.time_limit import TimeLimit
+    from ppopt.schedules.export import ExportOptions
     from ppopt.schedules.schedule import Schedule
     from strategies.given_model.stages import CutChoice
     from strategies.model.pipeline import Pipeline
@@ -40,6 +43,11 @@ PLACEMENTS_OR_ALL = (*PLACEMENTS, "all")
 @cut_options
 @click.option("--placement", type=click.Choice(PLACEMENTS_OR_ALL), help="[default: linear; with --for, all]")
 @FOR
+@click.option(
+    "--feed",
+    metavar="SCHEDULE",
+    help="Search only for the order in which to feed microbatches that differ to this schedule.",
+)
 @click.option("--full-backward", is_flag=True, help="Keep backwards whole (B) instead of splitting them into I and W.")
 @click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
 @click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
@@ -66,6 +74,7 @@ def optimize(
     layout: str | None,
     placement: str | None,
     runs_for: str | None,
+    feed: str | None,
     full_backward: bool,
     overlap: bool,
     objective: Objective,
@@ -94,14 +103,18 @@ def optimize(
 
     placement = placement or ("linear" if runs_for is None else "all")
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
-    check_outputs(outputs, [options["config"], options["spread"]])
+    check_outputs(outputs, [options["config"], options["lengths"], options["spread"]])
     how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
     _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
     pipeline = with_layout(pipeline, layout)
     noise = _read_noise(options, seed, pipeline, robust=robust)
+    files = _Files(save, trace, report, export, how, form, options["config"])
+    if feed is not None:
+        _search_feed(pipeline, feed, time_limit, seed, cut, files, noise, draw=draw)
+        return
 
-    from ppopt.commands.printing import save_timelines, show_optimized, write_traces
+    from ppopt.commands.printing import show_optimized
     from ppopt.optimization.options import SearchOptions
     from ppopt.process.time_limit import DRAWING, REPORTING, SAVING, TRACING, Afterwards, TimeLimit
     from solver.budget import FILES
@@ -146,17 +159,65 @@ def optimize(
         )
     show_optimized(pipeline, results.found, results.beside, form, draw=draw, texts=results.texts, noise=noise)
     with limit.running(FILES, limit.owed):
-        if save:
-            save_timelines(save, results.found)
-        if trace:
-            write_traces(trace, results.found)
-        if export is not None:
-            write_prepared(export, prepared(results.found[0], how), form)
-        if report is not None:
-            report_schedules(
-                report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end, noise=noise
-            )
+        files.write(pipeline, results.found, results.beside, limit.bounds_end, noise)
     tell_internal_errors(ctx, results.faults)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files that the options ask for."""
+
+    save: str | None
+    trace: str | None
+    report: str | None
+    export: str | None
+    how: ExportOptions
+    form: str
+    config: str | None
+
+    def write(
+        self,
+        pipeline: Pipeline,
+        found: Sequence[Schedule],
+        beside: Sequence[Schedule],
+        deadline: float | None = None,
+        noise: Noise | None = None,
+    ) -> None:
+        """Write all of them."""
+        from ppopt.commands.printing import save_timelines, write_traces
+
+        if self.save:
+            save_timelines(self.save, found)
+        if self.trace:
+            write_traces(self.trace, found)
+        if self.export is not None:
+            write_prepared(self.export, prepared(found[0], self.how), self.form)
+        if self.report is not None:
+            report_schedules(self.report, self.form, self.config, pipeline, beside, deadline=deadline, noise=noise)
+
+
+def _search_feed(
+    pipeline: Pipeline,
+    feed: str,
+    time_limit: float,
+    seed: int,
+    cut: CutChoice,
+    files: _Files,
+    noise: Noise | None,
+    *,
+    draw: bool,
+) -> None:
+    """Search for the order of feeding a given schedule, and show it."""
+    from ppopt.commands.printing import show
+    from ppopt.optimization.best_feed import best_feed
+
+    try:
+        found = best_feed(pipeline, feed, time_limit=time_limit, seed=seed, cut=cut)
+    except InputError as error:
+        raise InputError(f"--feed: {str(error).removeprefix('feed: ')}") from None
+    shown = with_noise([found], noise)
+    show(pipeline, shown, files.form, draw=draw, noise=noise)
+    files.write(pipeline, shown, shown, noise=noise)
 
 
 @dataclass

@@ -27,6 +27,12 @@ _OPTIONS = (
         "--microbatches", type=int, metavar="N", help="Microbatches of one step.  [default: twice the devices]"
     ),
     click.option(
+        "--lengths",
+        metavar="FILE",
+        help="Microbatches that differ: a file with the tokens of the documents of each, one microbatch a line.",
+    ),
+    click.option("--tokens", type=int, metavar="N", help="The length of sequences for which times are given."),
+    click.option(
         "--time",
         "times",
         multiple=True,
@@ -64,6 +70,8 @@ OPTION_NAMES = (
     "devices",
     "stages",
     "microbatches",
+    "lengths",
+    "tokens",
     "times",
     "p2p_latency",
     "overhead",
@@ -263,6 +271,8 @@ def _make_pipeline(
     devices: int | None,
     stages: int | None,
     microbatches: int | None,
+    lengths: str | None,
+    tokens: int | None,
     times: tuple[str, ...],
     p2p_latency: str | None,
     overhead: str | None,
@@ -283,7 +293,9 @@ def _make_pipeline(
     as_given = None if recut and not files else stages  # otherwise --stages does not describe the model as given
     sizes = {"devices": devices, "stages": as_given, "microbatches": microbatches}
     given = {key: value for key, value in sizes.items() if value is not None}
-    mapping = mapping | given
+    mapping = mapping | given | ({} if tokens is None else {"tokens": tokens})
+    if lengths is not None:
+        mapping["microbatches"] = _listed(lengths, microbatches)
     if strategies:
         from strategies.given_model.stages import settle_sizes
 
@@ -309,6 +321,15 @@ def _make_pipeline(
         _fill_in_times(mapping)
     pipeline = Pipeline.from_mapping(mapping)
     return _recut(pipeline, stages, files) if recut else pipeline
+
+
+def _listed(lengths: str, microbatches: int | None) -> list[dict[str, Any]]:
+    """Read ``--lengths``."""
+    from strategies.model.lengths_file import read_lengths
+
+    if microbatches is not None:
+        raise InputError(f"--lengths: lists the microbatches, so --microbatches {microbatches} cannot be given as well")
+    return read_lengths(lengths)
 
 
 def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) -> Pipeline:

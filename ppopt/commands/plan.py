@@ -96,7 +96,10 @@ def plan(
     from ppopt.process.whole_files import check_outputs
 
     order = str(Path(save).with_suffix(".csv")) if save and options["free"] else None
-    check_outputs({"--save": save, "--save, its order": order, "--report": report}, [options["config"], *orders])
+    check_outputs(
+        {"--save": save, "--save, its order": order, "--report": report},
+        [options["config"], options["lengths"], *orders],
+    )
     config, stages = options["config"], options["stages"]
     pipeline, names = _read(orders, named, {name: options.pop(name) for name in OPTION_NAMES})
     options |= {

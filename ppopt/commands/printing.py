@@ -258,7 +258,7 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 def _drawing(schedule: Schedule) -> str:
     width = shutil.get_terminal_size((80, 24)).columns
-    lines = draw_timeline(schedule.rows, schedule.pipeline.devices, width, _paint)
+    lines = draw_timeline(schedule.rows, schedule.pipeline.devices, width, _paint, schedule.names_of_items)
     after, unit = schedule.pipeline.after, schedule.pipeline.unit
     end = with_unit(number(float(schedule.exact_makespan - after)), unit)
     then = f", then {with_unit(number(float(after)), unit)} after the last operation" if after else ""
@@ -289,7 +289,9 @@ def _traced(schedule: Schedule) -> Traced:
         except InputError:  # a finer cut can have shorter operations than a configuration may
             configuration = None
     unit = schedule.pipeline.unit or ""
-    return Traced(schedule.strategy, schedule.problem, schedule.rows, unit, configuration, is_exact)
+    return Traced(
+        schedule.strategy, schedule.problem, schedule.rows, unit, configuration, is_exact, schedule.names_of_items
+    )
 
 
 def write_traces(path: str, schedules: Sequence[Schedule]) -> None:

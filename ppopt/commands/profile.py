@@ -48,7 +48,7 @@ def profile(
     found = take_profile(traces, skip=skip)
     files = {
         "costs": (output, found.to_yaml() if form == "yaml" else _json(found)),
-        "spread": (spread, found.spread_csv() if spread_form == "csv" else found.spread_yaml()),
+        "spread": (spread, _spread(found, spread_form) if spread is not None else ""),
         "order": (order, found.order_csv()),
     }
     if output is None:
@@ -74,6 +74,10 @@ def _spread_form(spread: str | None) -> str:
     if spread is not None and not spread.lower().endswith((".csv", ".yaml", ".yml")):
         raise InputError(f"--spread: {spread!r} must end in .csv or .yaml")
     return "csv" if spread is not None and spread.lower().endswith(".csv") else "yaml"
+
+
+def _spread(found: Profile, form: str) -> str:
+    return found.spread_csv() if form == "csv" else found.spread_yaml()
 
 
 def _json(found: Profile) -> str:

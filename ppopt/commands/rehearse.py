@@ -65,7 +65,7 @@ def rehearse(
     """
     from ppopt.process.whole_files import check_outputs
 
-    check_outputs({"--save": save}, [options["config"], schedule])
+    check_outputs({"--save": save}, [options["config"], options["lengths"], schedule])
     if options["framework"] is not None:
         raise InputError("--framework: a rehearsal runs PyTorch's runtime; choose its queues with --communicators")
     if processes is not None:

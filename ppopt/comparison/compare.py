@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from ppopt.comparison.communicators import CommunicatorTrials
 from ppopt.comparison.comparison import Comparison
@@ -49,7 +49,13 @@ from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.replay import ENGINES
 from solver.search.state import Progress
 from solver.states import EngineChoice
-from strategies.given_model.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
+from strategies.given_model.stages import (
+    CutChoice,
+    GivenModel,
+    refuse_contradictions,
+    with_slices,
+    with_virtual_stages,
+)
 from strategies.language.orders import parse_strategy
 from strategies.layouts.runs_in import Framework, run_by
 from strategies.model.numbers import shown
@@ -160,7 +166,10 @@ def compare(
     )
     exclusions = read_exclusions(exclude)
     own = options.runs_for
-    names = _checked(pipeline, run_by(framework) if strategies is None else strategies, engine, exclusions)
+    options = replace(options, one_way=isinstance(pipeline, Pipeline) and pipeline.are_sliced)
+    names = _checked(
+        pipeline, _published(pipeline, framework) if strategies is None else strategies, engine, exclusions
+    )
     if noise is not None:
         noise.refuse_unknown_devices(pipeline.devices)
     compared = choose_baseline(baseline, names, exclusions, pipeline)
@@ -215,6 +224,7 @@ def compare(
         *margins.notes,
         *gathered.trials.notes(ranked.schedules),
         *_of_other_stages(ranked.schedules),
+        *(["no What if sliders on a page: they have one time for all microbatches"] if pipeline.entries else []),
     )
     return replace(ranked, notes=notes)
 
@@ -233,6 +243,11 @@ def _of_other_stages(schedules: Sequence[Schedule]) -> Iterator[str]:
                 f"{best.strategy} is shorter than {found.strategy}, whose search had {found.pipeline.stages} stages; "
                 f"{best.pipeline.stages} were not searched"
             )
+
+
+def _published(pipeline: object, framework: str | None) -> list[Named]:
+    check_pipeline(pipeline)
+    return list(with_slices(run_by(framework), cast("Pipeline", pipeline)))
 
 
 def _tell_nobody(_text: str) -> None:

@@ -137,7 +137,8 @@ class _Overhead(_Cost):
 def _duration(pipeline: Pipeline, ops: Sequence[Op]) -> Fraction:
     """Return how long an action takes on a device that is not slowed down."""
     if len(ops) > 1:
-        return pipeline.block_duration(*(op.stage for op in ops))
+        forward, backward = ops
+        return pipeline.block_duration(forward.stage, backward.stage)
     return cast("Fraction", getattr(pipeline.costs[ops[0].stage], _COLUMNS[ops[0].kind]))
 
 
@@ -265,7 +266,11 @@ class MarginsSoFar:
 
     def _find(self, schedules: Sequence[Schedule]) -> None:
         pipeline = schedules[0].pipeline
-        costs: list[_Cost] = [_Overhead(pipeline), _Hop(pipeline), _Noise(schedules)]
+        costs: list[_Cost] = [_Overhead(pipeline), _Hop(pipeline)]
+        if len({schedule.pipeline.microbatches for schedule in schedules}) == 1:
+            costs.append(_Noise(schedules))
+        else:
+            self.notes.append("no margin of noise: slices and whole microbatches share no draws")
         try:
             contenders = [_Contender(schedule) for schedule in self._in_time(schedules)]
             while costs:

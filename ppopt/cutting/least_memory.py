@@ -16,8 +16,9 @@ def least_memory(pipeline: Pipeline, placement: Placement) -> list[tuple[Fractio
     """Compute the least memory with which any schedule runs.
 
     Static memory is always occupied. When a microbatch reaches its last stage on a device, the activations of its
-    earlier stages there are still held, because their backwards come later. One microbatch at a time needs no more. So
-    the largest sum over one direction's stages is both necessary and sufficient.
+    earlier stages there are still held, because their backwards come later; and likewise those of all its slices. One
+    microbatch at a time needs no more. So the largest sum over one direction's stages and one microbatch is both
+    necessary and sufficient.
 
     Returns
     -------
@@ -31,9 +32,23 @@ def least_memory(pipeline: Pipeline, placement: Placement) -> list[tuple[Fractio
             continue
         for device in range(pipeline.devices):
             stages = [stage for stage, home in enumerate(homes) if home == device]
-            memory = sum((pipeline.costs[stage].activation for stage in stages), static[device])
+            memory = static[device] + _most_held(pipeline, microbatches, stages)
             needed[device] = max(needed[device], (memory, stages))
     return needed
+
+
+def _most_held(pipeline: Pipeline, items: range, stages: list[int]) -> Fraction:
+    """Return the activations on some stages of the largest of some microbatches."""
+    if pipeline.entries is None:
+        return sum((pipeline.costs[stage].activation for stage in stages), Fraction(0))
+    held = [sum((costs[stage].activation for stage in stages), Fraction(0)) for costs in pipeline.costs_by_class]
+    given = pipeline.items
+    whole: dict[int, Fraction] = {}
+    for microbatch, each in zip(
+        given.microbatch[items.start : items.stop].tolist(), given.of[items.start : items.stop].tolist(), strict=True
+    ):
+        whole[microbatch] = whole.get(microbatch, Fraction(0)) + held[each]
+    return max(whole.values())
 
 
 def missing_for_one(pipeline: Pipeline, placement: Placement) -> Fraction:

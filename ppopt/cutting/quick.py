@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from time import perf_counter
 from typing import Any
@@ -92,9 +93,11 @@ def planned(order: FixedOrder) -> Pipeline:
     Returns
     -------
     Pipeline
-        With the cut; the even one if the order has too many operations for a quick cut.
+        With the cut; the even one if the order has too many operations for a quick cut. Microbatches that differ count
+        as their mean.
     """
-    return order.pipeline.with_cut(quick_cut(order.pipeline, order.label, order=order))
+    alike = replace(order, pipeline=order.pipeline.averaged())
+    return order.pipeline.with_cut(quick_cut(alike.pipeline, alike.label, order=alike))
 
 
 def planned_for_file(model: GivenModel, given: GivenOrder) -> Pipeline:
@@ -123,7 +126,7 @@ def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float,
 
     The cut is the one whose bound for all orders is least. With two copies of each stage no such bound exists, and the
     cut is that of a published schedule. If one microbatch does not fit with that cut, another cut is taken with which
-    it does.
+    it does. Microbatches that differ count as their mean.
 
     Parameters
     ----------
@@ -143,12 +146,15 @@ def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float,
     TimeTooShortError
         If no such cut was found, but some may exist.
     """
+    alike = pipeline.averaged()
     cut = (
-        cut_of_published(pipeline, placement, seconds)
+        cut_of_published(alike, placement, seconds)
         if len(placement.homes) > 1
-        else _of_bound(pipeline, placement, seconds, split_backward)
+        else _of_bound(alike, placement, seconds, split_backward)
     )
     chosen = pipeline if cut is None else pipeline.with_cut(cut)
+    if pipeline.has_unequal_items:  # other cuts are looked for with microbatches that are alike
+        return chosen
     return chosen if missing_for_one(chosen, placement) <= 0 else _fitting(chosen, placement, seconds)
 
 

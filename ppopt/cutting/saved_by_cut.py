@@ -34,6 +34,8 @@ def saved_by_another_cut(schedule: Schedule, deadline: float) -> Fraction:
     pipeline = schedule.pipeline
     if pipeline.layers is None or schedule.is_searched or PLANNED in schedule.notes:
         return Fraction(0)
+    if pipeline.has_unequal_items:  # a cut is judged by microbatches that are alike
+        return Fraction(0)
     if pipeline.semantics != "async":  # cuts are judged as if transfers never waited
         return Fraction(0)
     if any(map(any, pipeline.recomputed_per_stage or ())) or not schedule.fits:

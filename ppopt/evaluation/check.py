@@ -22,12 +22,12 @@ from strategies.given_model.stages import GivenModel
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.transfers import is_lowered
+from strategies.model.actions import Op
 from strategies.model.communication import DEFAULT_COMMUNICATORS
 from strategies.model.communicators import COMMUNICATORS
 from strategies.model.numbers import shown
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
-from strategies.model.stage_costs import StageCosts
 from strategies.model.static_memory import static_memory
 from strategies.order_files.given_order import GivenOrder
 from strategies.order_files.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
@@ -224,26 +224,26 @@ def _described(given: GivenOrder) -> str:
 
 def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) -> Iterator[Fault]:
     """Find the devices that exceed the limit at some moment; their orders alone decide this, whatever the times."""
-    costs = pipeline.costs
+    changes = [[cost.changes for cost in costs] for costs in pipeline.costs_by_class]
+    of_item = pipeline.items.of.tolist()
     static = static_memory(pipeline, placement)
     for device, (row, limit) in enumerate(zip(file.rows, pipeline.limits, strict=True)):
         if limit is None:
             continue
-        peak, column = _peak(row, costs, static[device])
+        peak, column = _peak(row, lambda op: changes[of_item[op.microbatch]][op.stage][op.kind], static[device])
         if peak > limit:
             text = f"is where the device holds most: {float(peak):g}; its limit is {float(limit):g}"
             yield Fault(device, column, str(row[column]), text)
 
 
-def _peak(row: Sequence[Token | None], costs: Sequence[StageCosts], static: Fraction) -> tuple[Fraction, int]:
+def _peak(row: Sequence[Token | None], change: Callable[[Op], Fraction], static: Fraction) -> tuple[Fraction, int]:
     """Return the most that a device holds, and the first column in which it does."""
-    changes = [cost.changes for cost in costs]
     level = peak = static
     column = 0
     for place, token in enumerate(row):
         ops = ops_of(token)
-        level += sum(changes[op.stage]["F"] for op in ops if op.kind == "F")
+        level += sum(change(op) for op in ops if op.kind == "F")
         if level > peak:
             peak, column = level, place
-        level += sum(changes[op.stage][op.kind] for op in ops if op.kind != "F")
+        level += sum(change(op) for op in ops if op.kind != "F")
     return peak, column

@@ -15,6 +15,7 @@ from ppopt.schedules.order_files import read_each, read_named
 from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
 from solver.errors import DeadlockError, InputError, describe_cycle
+from solver.problem import Orders
 from solver.replay import ENGINES
 from solver.states import EngineChoice
 from strategies.given_model.model_notes import PLANNED, chunks_notes, halves_notes
@@ -28,6 +29,7 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.model.plausibility import doubts
 from strategies.order_files.given_order import GivenOrder, Named
+from strategies.problem.search_problem import division_notes
 from strategies.rules.interleaving import pytorchs_groups
 
 
@@ -193,7 +195,13 @@ def evaluate_with(
     groups = pytorchs_groups(name.partition(":")[0], pipeline.devices, pipeline.microbatches)
     if groups and "group_size" not in chosen:
         notes.append(groups)
+    if strategy.requirements.takes_slices and not pipeline.are_sliced:
+        notes.append(f"{strategy.name}: microbatches are whole, one slice each; {strategy.name}:slices=4 cuts them")
     label = strategy.name + _written(chosen, stages)
+    if pipeline.feed == "best":
+        pipeline = _fed_best(label, pipeline, placement, orders)
+        notes.append(f"{strategy.name} {FED_BEST}")
+    notes += division_notes(pipeline, placement, strategy.name)
     try:
         return replay_orders(label, pipeline, placement, orders, engine, notes=notes, started=started)
     except DeadlockError as error:
@@ -201,6 +209,21 @@ def evaluate_with(
             cycle = describe_cycle(error.cycle)
             error.args = (f"{label}: the order deadlocks: {cures}; the cycle is {cycle}",)
         raise
+
+
+FED_BEST = "is fed in the best order that a search found for it"
+
+
+def _fed_best(label: str, pipeline: Pipeline, placement: Placement, orders: Orders) -> Pipeline:
+    """Feed microbatches in the best order found for a schedule; one that deadlocks is fed as it is."""
+    from ppopt.feeding.feeding import fed_best  # compiles its loops
+
+    try:
+        return fed_best(pipeline, placement, orders)[0]
+    except DeadlockError:
+        return pipeline.model_copy(update={"feed": "pyramid"})
+    except InputError as error:
+        raise InputError(f"{label}: {error}") from None
 
 
 def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> Iterator[str]:
@@ -252,6 +275,10 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
         *halves,
     ]
     pipeline = planned_for_file(model, given)
+    if pipeline.feed == "best":
+        pipeline = _fed_best(given.name, pipeline, given.placement, given.orders)
+        notes.append(f"{given.name} {FED_BEST}")
+    notes += division_notes(pipeline, given.placement, given.name)
     return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes, given=given)
 
 

@@ -126,7 +126,9 @@ class Record:
         """The amounts that add up to the memory of every schedule."""
         layers = self.pipeline.layers
         if not self.over_cuts or layers is None:
-            return [amount for cost in self.pipeline.costs for amount in cost.amounts if amount]
+            return [
+                amount for costs in self.pipeline.costs_by_class for cost in costs for amount in cost.amounts if amount
+            ]
         glued = (kind.costs.times(kind.glue) for kind in layers.kinds)
         return [
             amount for costs in glued for amount in (costs.activation, costs.held_for_weight, costs.static) if amount
@@ -137,7 +139,7 @@ class Record:
         """The activations that a stage may keep of a microbatch, without zeros."""
         layers = self.pipeline.layers
         if not self.over_cuts or layers is None:
-            return [cost.activation for cost in self.pipeline.costs if cost.activation]
+            return [cost.activation for costs in self.pipeline.costs_by_class for cost in costs if cost.activation]
         return [kind.costs.activation * kind.glue for kind in layers.kinds if kind.costs.activation]
 
     def add(self, found: FoundSchedule) -> bool:

@@ -39,7 +39,7 @@ from solver.errors import InputError, TimeTooShortError
 from solver.search.first_bounds import plain_bound
 from solver.search.long_search import SHORTEST
 from strategies.given_model.model_notes import TWO_COPIES, halves_notes
-from strategies.given_model.stages import GivenModel, wished_stages, with_virtual_stages
+from strategies.given_model.stages import GivenModel, wished_stages, with_slices, with_virtual_stages
 from strategies.language.orders import parse_strategy
 from strategies.layouts.runs_in import run_by
 from strategies.model.cuts import Counts
@@ -204,6 +204,10 @@ def find_frontier(
     """
     started = perf_counter()
     check_pipeline(pipeline)
+    if pipeline.layers is not None or pipeline.are_sliced:
+        pipeline.refuse_unequal("frontier" if pipeline.are_sliced else "frontier of layers")
+    if pipeline.feed == "best":  # a curve is of one pipeline
+        pipeline = pipeline.model_copy(update={"feed": "pyramid"})
     options = SearchOptions(
         placement=placement,
         overlap=overlap,
@@ -284,7 +288,8 @@ class _FrontierSoFar:
     compared: Sequence[Fraction] = ()
 
     def __post_init__(self) -> None:
-        self.names = [with_virtual_stages(name, self.pipeline) for name in run_by(self.options.framework)]
+        names = with_slices(run_by(self.options.framework), self.pipeline)
+        self.names = [with_virtual_stages(name, self.pipeline) for name in names if isinstance(name, str)]
         self.several = GivenModel.of_several(self.pipeline, self.names, self.options.placements)
         self.given = self.several.settled()
         self.model = (self.given if self.pipeline.layers is None else self.pipeline).with_limit(None)

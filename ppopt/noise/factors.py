@@ -144,8 +144,11 @@ class NoisyOrder:
             numbers = [luck.of_kind(op.kind, self.stages)[op.stage, op.microbatch] for op in (forward, backward)]
             together = (numbers[0] + numbers[1]) / np.sqrt(2)
             return cast("Numbers", Shape.of_deviations([measured]).factors(together[np.newaxis])[0])
-        work = self.schedule.pipeline.work
-        lengths = [float(work[forward.stage].forward), float(work[backward.stage].backward)]
+        works, of_item = self.schedule.pipeline.costs_by_class, self.schedule.pipeline.items.of
+        lengths = [
+            float(works[of_item[forward.microbatch]][forward.stage].forward),
+            float(works[of_item[backward.microbatch]][backward.stage].backward),
+        ]
         factors = [by_kind[op.kind][op.stage, op.microbatch] for op in (forward, backward)]
         both = sum(lengths)
         shares = (lengths[0] / both, lengths[1] / both) if both else (1.0, 0.0)

@@ -90,7 +90,10 @@ def sampled_makespans(schedules: Sequence[Schedule], noise: Noise, *, deadline: 
                 "noise needs transfers that do not; use p2p: async"
             )
         if (schedule.pipeline.devices, schedule.pipeline.microbatches) != (first.devices, first.microbatches):
-            raise InputError("noise: the schedules must have the same devices and microbatches to share draws")
+            raise InputError(
+                f"noise: {schedules[0].strategy} and {schedule.strategy} must have the same devices and microbatches "
+                "to share draws; slices and whole microbatches share none"
+            )
     orders = [NoisyOrder(schedule, noise) for schedule in schedules]
     cells = Cells(order.stages for order in orders)
     transfers = noise.spreads is not None and noise.spreads.latency is not None

@@ -74,8 +74,10 @@ class Freedom(NamedTuple):
         return any(limit is not None for limit in self.pipeline.limits)
 
     def problem(self, microbatches: int) -> Problem:
-        """Write what is to be scheduled, with so many microbatches."""
+        """Write what is to be scheduled, with so many microbatches; with all of them if they differ."""
         pipeline, layout = self.pipeline, self.layout
+        if pipeline.has_unequal_items:
+            microbatches = pipeline.microbatches
         if microbatches != pipeline.microbatches:
             pipeline = pipeline.model_copy(update={"microbatches": microbatches})
             layout = replace(layout, microbatches=microbatches)
@@ -207,13 +209,17 @@ def freedom_of(schedule: Schedule) -> Freedom:
 
 
 def _saves_by_blocks(schedule: Schedule, split_backward: bool) -> bool:
+    class_of = schedule.pipeline.items.of
     blocks = {
-        (cast("Op", action.first).stage, cast("Op", action.second).stage, device)
+        (first.stage, second.stage, device, int(class_of[first.microbatch]), int(class_of[second.microbatch]))
         for device, order in enumerate(schedule.actions)
         for action in order
         if isinstance(action, Block)
+        for first, second in [cast("tuple[Op, Op]", action)]
     }
-    return any(saves(schedule.pipeline, *block, split_backward=split_backward) for block in blocks)
+    return any(
+        saves(schedule.pipeline, *block[:3], split_backward=split_backward, classes=block[3:]) for block in blocks
+    )
 
 
 def _proven(schedule: Schedule) -> Fraction:
@@ -338,6 +344,8 @@ def _written(freedom: Freedom) -> Problem | Repetition | None:
     directions = [len(microbatches) for microbatches, _ in layout.directions()]
     chains = kinds * (pipeline.stages or 0) * len(directions)
     size = sizes_to_write(pipeline.devices, chains)[-1]
+    if pipeline.has_unequal_items:
+        return None
     if min(directions) < LONG * pipeline.devices or not _is_read_quickly(pipeline.devices, chains * size):
         return None
     return build_repetition(pipeline, layout, Allowed(freedom.split_backward, freedom.overlap), size)
@@ -412,5 +420,6 @@ def device_loads(freedom: Freedom) -> tuple[Fraction, ...]:
     """Find for each device the least time for which it is busy in any schedule; one microbatch a direction shows it."""
     directions = freedom.layout.directions()
     problem = freedom.problem(min(len(directions), freedom.pipeline.microbatches))
-    loads = least_loads(problem, lambda key: len(directions[cast("Op", key).microbatch][0]))
+    written = len(problem.tasks) if freedom.pipeline.has_unequal_items else 0
+    loads = least_loads(problem, lambda key: 1 if written else len(directions[cast("Op", key).microbatch][0]))
     return tuple(Fraction(load, problem.ticks_per_unit) for load in loads)

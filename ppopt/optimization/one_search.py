@@ -9,6 +9,7 @@ from functools import partial
 from time import perf_counter
 
 from ppopt.cutting.least_memory import refuse_infeasible
+from ppopt.optimization.fed_starts import offer_fed
 from ppopt.optimization.finishing import Draft, check_result, finish, replayed
 from ppopt.optimization.foreseeing import keep_for_bounds, keep_for_result, keep_for_whole, to_export
 from ppopt.optimization.ladders import Freedom
@@ -109,6 +110,7 @@ class _Whole:
             self.fewer = self.search_of_fewer()
             tools = usual_tools(search.problem, options.objective)
             work(search, [self.start, self.bound], tools, options.cores, options.seed, self.fewer)
+            offer_fed(search, self.pipeline, self.placement, self.options.seed + 1)
             if search.closed:
                 self.spare_memory()
         return self.result()
@@ -121,7 +123,8 @@ class _Whole:
             is_enough = search.closed and self.options.robust is None  # a robust one is chosen from all that are met
             published = [] if is_enough else self.long.strategies
             self.notes += offer_published(search, self.pipeline, published, limit, self.handing, given)
-            offer_something(search, placement)
+            offer_something(search, placement, self.pipeline.items.follows.tolist())
+            offer_fed(search, self.pipeline, placement, self.options.seed)
             self.met.starting = False
         search.proven(self.first_bound(search.problem))
         if self.options.known is not None:
@@ -153,7 +156,7 @@ class _Whole:
 
     def spare_memory(self) -> None:
         """Look for a schedule that is as short and takes less memory."""
-        frugal = one_at_a_time(self.placement, self.search.problem)
+        frugal = one_at_a_time(self.placement, self.search.problem, self.pipeline.items.follows.tolist())
         with self.limit.running(LESS_MEMORY, self.for_memory):
             spare_memory(self.search, frugal, self.first_bound, self.for_memory, self.options.cores, self.options.seed)
 
@@ -163,7 +166,7 @@ class _Whole:
         if search.cannot_win and self.rival is not None:
             reason = f"no schedule on this placement is as short as {self.rival.strategy}"
             self.notes.append(f"its search ended early: {reason}")
-        offer_something(search, self.placement)
+        offer_something(search, self.placement, self.pipeline.items.follows.tolist())
         if not search.bound:
             search.proven(self.first_bound(search.problem))
         if search.interrupted:

@@ -170,6 +170,11 @@ def _why_nothing(outcomes: Sequence[Schedule | InfeasibleError | TimeTooShortErr
     return next((error for error in errors if isinstance(error, TimeTooShortError)), errors[0])
 
 
+def _with_known_feed(pipeline: Pipeline) -> Pipeline:
+    """Return the pipeline without a search for the order of feeding, since a search of the order chooses that, too."""
+    return pipeline.model_copy(update={"feed": "pyramid"}) if pipeline.feed == "best" else pipeline
+
+
 def optimize_each(
     pipeline: Pipeline, options: SearchOptions, limit: TimeLimit | None = None
 ) -> Iterator[Schedule | InfeasibleError | TimeTooShortError | InternalError]:
@@ -194,6 +199,8 @@ def optimize_each(
     if options.runs_for is not None and not options.placements:
         yield _best_of(pipeline, options.runs_for, options, limit)
         return
+    options = replace(options, one_way=pipeline.are_sliced)
+    pipeline = _with_known_feed(pipeline)
     model = GivenModel.of_several(pipeline, placements=options.placements, cut=options.cut)
     seconds = CUT.within(options.time_limit)
     with limit.running(CUT, seconds):

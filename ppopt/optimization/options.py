@@ -59,6 +59,8 @@ class SearchOptions:
         `ppopt.optimization.periodic.PeriodicSchedule`.
     framework : str or None
         The framework that runs the result; placements on which it loads no order are not searched.
+    one_way : bool
+        Whether ``all`` leaves out placements with two directions, since slices of microbatches pass in one.
 
     Raises
     ------
@@ -81,6 +83,7 @@ class SearchOptions:
     periodic: bool = False
     robust: Noise | None = None
     framework: str | None = None
+    one_way: bool = False
 
     def __post_init__(self) -> None:
         if self.placement not in (*PLACEMENTS, "all"):
@@ -127,7 +130,9 @@ class SearchOptions:
         if self.placement != "all":
             return [self.placement]
         loaded = PLACEMENTS if self.runs_for is None else self.runs_for.placements
-        return [name for name in loaded if PLACEMENTS[name].in_all]
+        return [
+            name for name in loaded if PLACEMENTS[name].in_all and not (self.one_way and PLACEMENTS[name].copies > 1)
+        ]
 
     @property
     def runs_for(self) -> Framework | None:

@@ -109,7 +109,7 @@ def offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts
     return frozenset(taken)
 
 
-def offer_something(search: Search, placement: Placement) -> None:
+def offer_something(search: Search, placement: Placement, follows: Iterable[int] = ()) -> None:
     """Where nothing fits yet, do one microbatch after the other."""
     if search.best is None:
-        search.offer(one_at_a_time(placement, search.problem))
+        search.offer(one_at_a_time(placement, search.problem, follows))

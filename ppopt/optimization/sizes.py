@@ -58,6 +58,8 @@ def refuse_to_write(pipeline: Pipeline, options: SearchOptions) -> None:
         If the search is for the span, may not leave operations out, or transfers wait.
     """
     found = f"optimize: these are {count_operations(pipeline, options):,} operations; "
+    if pipeline.has_unequal_items:
+        raise InputError(f"{found}of microbatches that differ, at most {MOST_SEARCHED_OPS:,} are searched")
     if not options.periodic or options.objective != "makespan":
         beyond = " for the span" if options.periodic else ""
         raise InputError(f"{found}at most {MOST_SEARCHED_OPS:,} are searched{beyond}")

@@ -19,7 +19,13 @@ def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem)
     The problem's capacities count; they may be smaller than the pipeline's limits.
     """
     bound = busiest_device(problem)
-    if placement.name != "linear" or not problem.partners or problem.merged_durations or problem.fusing.firsts:
+    if (
+        pipeline.has_unequal_items
+        or placement.name != "linear"
+        or not problem.partners
+        or problem.merged_durations
+        or problem.fusing.firsts
+    ):
         return bound
     scale = problem.ticks_per_unit
     costs = pipeline.costs_at(placement.homes[0])

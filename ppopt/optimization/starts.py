@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import cast
 
@@ -32,6 +32,7 @@ def fitting_strategies(pipeline: Pipeline, placement: str, *, split_backward: bo
         strategy
         for strategy in all_strategies().values()
         if (split_backward or not strategy.splits_backward)
+        and strategy.requirements.takes_slices == pipeline.are_sliced
         and not strategy.requirements.unmet(strategy.name, pipeline)
         and strategy.requirements.takes_stages(pipeline.stages or 0, pipeline.devices)
         and _placement_of(strategy, pipeline) == placement
@@ -99,20 +100,38 @@ def _whole_backward(problem: Problem, op: Op) -> Action:
     return op if op in problem.tasks else Merged(op._replace(kind="I"), op._replace(kind="W"))
 
 
-def one_at_a_time(placement: Placement, problem: Problem) -> Orders:
+def one_at_a_time(placement: Placement, problem: Problem, follows: Iterable[int] = ()) -> Orders:
     """Order the operations so that on every device each microbatch is done before the next: the least memory there is.
 
     Directions take turns: a microbatch enters where the backward of the one before, which came from the other end,
-    ended first, and follows it from device to device.
+    ended first, and follows it from device to device. Slices of a microbatch go forth together and back together.
+
+    Parameters
+    ----------
+    placement, problem
+        What is scheduled.
+    follows : iterable of int
+        The items that are the next slice of the same microbatch as the item before.
     """
     orders: list[list[Action]] = [[] for _ in range(problem.devices)]
     directions = placement.directions()
-    for turn in zip_longest(*(microbatches for microbatches, _ in directions)):
-        for microbatch, (_, homes) in zip(turn, directions, strict=True):
-            if microbatch is None:
-                continue
+    joined = set(follows)
+    for turn in zip_longest(*(_microbatches(items, joined) for items, _ in directions)):
+        for slices, (_, homes) in zip(turn, directions, strict=True):
             for stage, device in enumerate(homes):
-                orders[device].append(Op(stage, "F", microbatch))
+                orders[device] += [Op(stage, "F", item) for item in slices or ()]
             for stage in reversed(range(len(homes))):
-                orders[homes[stage]] += _backward(problem, Op(stage, "B", microbatch))
+                for item in reversed(slices or ()):
+                    orders[homes[stage]] += _backward(problem, Op(stage, "B", item))
     return orders
+
+
+def _microbatches(items: range, follows: Collection[int]) -> list[list[int]]:
+    """Gather items into microbatches."""
+    gathered: list[list[int]] = []
+    for item in items:
+        if item in follows:
+            gathered[-1].append(item)
+        else:
+            gathered.append([item])
+    return gathered

@@ -68,7 +68,9 @@ class Long:
 def repeats(pipeline: Pipeline, placement: Placement) -> bool:
     """Return whether there are microbatches enough for a steady middle, and equally many in each direction."""
     is_even = pipeline.microbatches % len(placement.homes) == 0
-    return is_even and pipeline.microbatches >= least_microbatches(pipeline, placement)
+    return (
+        is_even and not pipeline.has_unequal_items and pipeline.microbatches >= least_microbatches(pipeline, placement)
+    )
 
 
 def least_microbatches(pipeline: Pipeline, placement: Placement) -> int:

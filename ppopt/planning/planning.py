@@ -142,6 +142,7 @@ def plan(
         framework=framework,
     )
     check_pipeline(pipeline)
+    pipeline.refuse_unequal("plan")
     if pipeline.layers is None:
         raise InputError("layers: a plan needs the model as its layers; this pipeline gives the times of its stages")
     made = _Planner(pipeline, options, on_phase or _tell_nobody, afterwards or Afterwards()).run()

@@ -18,7 +18,7 @@ from strategies.model.actions import KINDS
 from strategies.model.numbers import in_one_line, shown
 from strategies.model.pipeline import Pipeline
 
-_NAME = re.compile(rf"([{''.join(KINDS)}]) (\d{{1,9}})\.(\d{{1,9}})", re.ASCII)
+_NAME = re.compile(rf"([{''.join(KINDS)}]) (\d{{1,9}})\.(\d{{1,9}})(\.\d{{1,9}})?", re.ASCII)
 _OTHER_DATA = "otherData"
 
 
@@ -126,7 +126,8 @@ def _action(event: Any, process: int, scale: float, overhead: Mapping[str, float
         return None
     start, lasts, block = event["ts"] * scale, event["dur"] * scale, event["args"].get("block")
     before = overhead["F" if block is not None else parts[1]]
-    op = (int(parts[2]), parts[1], int(parts[3]))
+    microbatch = int(parts[3]) if parts[4] is None else int(event["args"]["microbatch"])  # slices are numbered through
+    op = (int(parts[2]), parts[1], microbatch)
     return MeasuredAction(0, int(event["tid"]), *op, start + min(before, lasts), start + lasts, None, block)
 
 

@@ -109,6 +109,7 @@ class Profile:
 
     def spread_csv(self) -> str:
         """Write how the times vary, as CSV."""
+        self.pipeline.refuse_unequal("a spread")
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("key", "stage", *Spread._fields))
@@ -119,6 +120,7 @@ class Profile:
         """Write how the times vary, as YAML."""
         import yaml
 
+        self.pipeline.refuse_unequal("a spread")
         return yaml.safe_dump(list(spread_rows(self.spreads, self.latency)), sort_keys=False)
 
     def order_csv(self) -> str:

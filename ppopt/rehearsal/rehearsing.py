@@ -137,6 +137,7 @@ def rehearse_all(
         In the order of the schedules.
     """
     check_pipeline(pipeline)
+    pipeline.refuse_unequal("rehearse")
     if isinstance(schedules, (str, Schedule)) or not isinstance(schedules, Iterable):
         raise InputError(f"schedules: must be a list; found {shown(schedules)}")
     given = list(schedules)

@@ -114,7 +114,9 @@ class Order:
     def moving(self, transfer: Op) -> tuple[int, int]:
         """Return how long a transfer is moving, and how much later it arrives, in ticks."""
         boundary = min(transfer.stage, self.crossings.consumer_stage(transfer))
-        hop = self.pipeline.hop(boundary, *self.crossings.devices(transfer), transfer.kind)
+        items = self.pipeline.items
+        factors = items.classes[items.of[transfer.microbatch]]
+        hop = self.pipeline.hop(boundary, *self.crossings.devices(transfer), transfer.kind, factors)
         scale = self.problem.ticks_per_unit
         return in_ticks(hop.transfer, scale), in_ticks(hop.latency, scale)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ppopt.process.whole_files import written_whole
 from solver.errors import InputError
@@ -15,6 +16,7 @@ from solver.problem import Block, Placed
 from strategies.lowering.by_time import lower_by_time
 from strategies.model.actions import PipelineAction
 from strategies.model.numbers import in_one_line
+from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.exported_order import ExportedOrder, export_order
 from strategies.order_files.schedule_file import Token
@@ -38,6 +40,15 @@ class NamedOrder(Protocol):
     @property
     def rows(self) -> Sequence[Placed]:
         """When each operation runs."""
+
+
+@runtime_checkable
+class HasPipeline(Protocol):
+    """An order that knows its pipeline."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline as it was run."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +89,47 @@ def exported(schedule: NamedOrder, options: ExportOptions = AS_THEY_ARE) -> Expo
     InputError
         If PyTorch's runtime cannot run the order, and the export is not forced.
     """
+    refuse_slices(schedule, force_order_only=options.force_order_only)
     try:
         rows = lowered_rows(schedule, unshard=options.unshard) if options.lowered else schedule.actions
         exported = export_order(rows, schedule.layout, force_order_only=options.force_order_only)
     except InputError as error:
         raise InputError(f"{schedule.strategy}: {error}") from None
-    return ExportedOrder(exported.orders, tuple(f"{schedule.strategy}: {note}" for note in exported.notes))
+    notes = tuple(f"{schedule.strategy}: {note}" for note in exported.notes)
+    return FedOrder(exported.orders, notes, exported.numbers, _feed(schedule, exported.numbers))
+
+
+def _feed(schedule: NamedOrder, numbers: Mapping[int, int]) -> tuple[int, ...] | None:
+    """Return which of the listed microbatches is fed as which of the file; None if all are alike."""
+    if not isinstance(schedule, HasPipeline) or schedule.pipeline.entries is None or schedule.pipeline.are_sliced:
+        return None
+    feed = schedule.pipeline.items.feed
+    return tuple(feed[old] for old in sorted(range(len(feed)), key=lambda old: numbers.get(old, old)))
+
+
+@dataclass(frozen=True)
+class FedOrder(ExportedOrder):
+    """An order to be written, with the order in which its microbatches are fed if they differ."""
+
+    feed: tuple[int, ...] | None = None
+
+    def feed_path(self, path: str | Path) -> Path:
+        """Name the file of the feeding order, beside that of the order."""
+        return Path(path).with_suffix(".feed.json")
+
+    @property
+    def feed_text(self) -> str:
+        """The text of that file."""
+        return json.dumps({"feed": self.feed}) + "\n"
+
+
+def refuse_slices(schedule: NamedOrder, *, force_order_only: bool) -> None:
+    """Refuse an order of slices of microbatches, which PyTorch's runtime cannot run."""
+    if isinstance(schedule, HasPipeline) and schedule.pipeline.are_sliced and not force_order_only:
+        raise InputError(
+            f"{schedule.strategy}: is an order of slices of sequences, and PyTorch runs whole microbatches; "
+            "--force-order-only writes it anyway, with slices numbered through"
+        )
 
 
 def lowered_rows(schedule: NamedOrder, *, unshard: bool = False) -> list[list[Token]]:
@@ -140,6 +186,9 @@ def export(
 def write_order(path: str | Path, order: ExportedOrder) -> None:
     """Write a prepared order; the file appears only when it is complete.
 
+    Where microbatches differ, a JSON file beside it, ``order.feed.json``, has the order in which they are fed: the
+    numbers of the listed ones.
+
     Raises
     ------
     InputError
@@ -147,6 +196,9 @@ def write_order(path: str | Path, order: ExportedOrder) -> None:
     """
     with written_whole(path) as file:
         file.write(order.text)
+    if isinstance(order, FedOrder) and order.feed is not None:
+        with written_whole(order.feed_path(path)) as file:
+            file.write(order.feed_text)
 
 
 def check_folder(option: str, path: str) -> None:

@@ -305,7 +305,10 @@ class Schedule:
     @cached_property
     def runs_in(self) -> tuple[Framework, ...]:
         """The frameworks that run the order: as a schedule of their own, or because they load any on its placement."""
-        return () if self.status == "measured" else runs_in(self.strategy.split(BETWEEN), self.layout)
+        if self.status == "measured":
+            return ()
+        found = runs_in(self.strategy.split(BETWEEN), self.layout)
+        return tuple(each for each in found if not (each.loads and self.pipeline.are_sliced))
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
@@ -453,17 +456,25 @@ class Schedule:
             transfers=self._shown_transfers(),
             values=self.to_dict() if values is None else values,
             cut=tuple(self._held_layers()),
+            items=self.names_of_items,
             noise=self.noise,
             given=not self.is_searched and not self.is_published and self.status != "measured",
         )
+
+    @property
+    def names_of_items(self) -> tuple[str, ...]:
+        """What slices are called, such as 3.1 for slice 1 of microbatch 3; empty if microbatches are whole."""
+        return tuple(self.pipeline.items.names) if self.pipeline.are_sliced else ()
 
     def _shown_transfers(self) -> list[ShownTransfer]:
         """List both ends of each transfer, from the time it was ready until the end of its move."""
         from reports.content import ShownTransfer
 
         shown: list[ShownTransfer] = []
+        items = self.names_of_items
         for op, each in self.transfers.items():
-            name = f"{op.stage}{op.kind}{op.microbatch} from device {each.source} to {each.destination}"
+            item = items[op.microbatch] if items else op.microbatch
+            name = f"{op.stage}{op.kind}{item} from device {each.source} to {each.destination}"
             shown.append(ShownTransfer(each.source, name, each.sendable, each.start, each.end))
             shown.append(ShownTransfer(each.destination, name, each.receivable, each.start, each.end))
         return sorted(shown, key=lambda each: (each.device, each.start, each.name))

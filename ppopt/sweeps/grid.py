@@ -16,6 +16,7 @@ from ppopt.sweeps.keys import UNIT_TIMES, check_key, is_key, with_value
 from ppopt.sweeps.runs import Effort, SweepRun, read_runs
 from solver.errors import InputError
 from strategies.model.configuration import read_configuration, split_strategy
+from strategies.model.lengths_file import read_lengths
 from strategies.model.numbers import check_seed, in_one_line, read_number, shown
 from strategies.model.pipeline import Pipeline
 
@@ -37,13 +38,18 @@ class Axis:
         The key, or a name for several keys that change together.
     points : tuple of mapping of str to object
         For each position, the keys that are set there, with their values.
+    labels : tuple of str or None
+        How each position is shown, if not by its values.
     """
 
     name: str
     points: tuple[Mapping[str, Any], ...]
+    labels: tuple[str, ...] | None = None
 
     def shown(self, place: int) -> Any:
         """Return the value at a position as plain data: a number, a text, or a list; several keys become one text."""
+        if self.labels is not None:
+            return self.labels[place]
         values = {key: _plain(value) for key, value in self.points[place].items()}
         if list(values) == [self.name]:
             value = values[self.name]
@@ -164,7 +170,7 @@ def _read(grid: Any, folder: Path, time_limit: float | None) -> Grid:
     found: dict[str, Any] = {}
     readers: dict[str, Callable[[], Any]] = {
         "base": lambda: _read_base(grid.get("base"), folder),
-        "axes": lambda: _read_axes(grid.get("axes")),
+        "axes": lambda: _read_axes(grid.get("axes"), folder),
         "runs": lambda: read_runs(grid.get("run")),
         "effort": lambda: _read_effort(grid, time_limit),
     }
@@ -235,7 +241,7 @@ def _read_effort(grid: Mapping[str, Any], time_limit: float | None) -> Effort:
     return Effort(limit, seed)
 
 
-def _read_axes(axes: Any) -> tuple[Axis, ...]:
+def _read_axes(axes: Any, folder: Path) -> tuple[Axis, ...]:
     if not isinstance(axes, Mapping) or not axes:
         found = "" if axes is None else f"; found {shown(axes)}"
         raise InputError(f"axes: must name at least one key that varies, such as microbatches: [16, 32, 64]{found}")
@@ -243,7 +249,7 @@ def _read_axes(axes: Any) -> tuple[Axis, ...]:
     mistakes: list[str] = []
     for name, value in axes.items():
         try:
-            read.append(_read_axis(name, value))
+            read.append(_read_axis(name, value, folder))
         except InputError as error:
             mistakes += str(error).split("\n")
     taken: dict[str, str] = {}
@@ -256,7 +262,7 @@ def _read_axes(axes: Any) -> tuple[Axis, ...]:
     return tuple(read)
 
 
-def _read_axis(name: Any, value: Any) -> Axis:
+def _read_axis(name: Any, value: Any, folder: Path) -> Axis:
     where = f"axes.{in_one_line(str(name)[:60])}"
     if isinstance(value, Mapping):
         values = _spaced(where, value) if {"from", "to", "steps"} & value.keys() else _together(where, value)
@@ -268,11 +274,22 @@ def _read_axis(name: Any, value: Any) -> Axis:
         raise InputError(f"{where}: must have at least one value; found none")
     if len(values) > MOST_ON_AN_AXIS:
         raise InputError(f"{where}: has {len(values):,} values; at most {MOST_ON_AN_AXIS:,} are taken")
+    if name == "lengths":
+        _refuse_repeated(where, values)
+        return _of_files(where, values, folder)
     if all(isinstance(each, Mapping) for each in values) and not _are_of_key(name, values):
         return Axis(str(name), tuple(_joint_points(where, values)))
     key = check_key(name, "axes")
     _refuse_repeated(where, values)
     return Axis(key, tuple({key: each} for each in values))
+
+
+def _of_files(where: str, values: Sequence[Any], folder: Path) -> Axis:
+    """Read files of lengths, each a list of microbatches."""
+    if wrong := [each for each in values if not isinstance(each, str)]:
+        raise InputError(f"{where}: must be the paths of files of lengths; found {shown(wrong[0])}")
+    points = tuple({"microbatches": read_lengths(folder / each)} for each in values)
+    return Axis("lengths", points, tuple(values))
 
 
 def _are_of_key(name: Any, values: Sequence[Mapping[Any, Any]]) -> bool:

@@ -118,10 +118,10 @@ def bar_rows(presented: Presented) -> list[dict[str, Any]]:
     for at, (row, place, wait) in enumerate(zip(presented.timeline, where, presented.waiting.before, strict=True)):
         each = operation(row.task)
         idle, data, latency, order = (part / scale for part in (wait.idle, wait.data, wait.latency, wait.order))
-        source = "" if wait.producer is None else _source(operation(wait.producer), homes[wait.producer])
+        source = "" if wait.producer is None else _source(presented, operation(wait.producer), homes[wait.producer])
         rows.append(
             {
-                **_bar(each, row.device, shades[each.kind][place], tints[each.microbatch]),
+                **_bar(presented, each, row.device, shades[each.kind][place], tints[each.microbatch]),
                 "start": row.start / scale,
                 "end": row.end / scale,
                 "critical": at in path,
@@ -142,16 +142,25 @@ def _first_halves(presented: Presented) -> list[int]:
     return [lead for at, lead in enumerate(leading_rows(presented.timeline)) if lead != at]
 
 
-def _source(each: Operation, device: int) -> str:
-    return f"{each.stage}{each.kind}{each.microbatch} of device {device}"
+def _item(presented: Presented, each: Operation) -> str | int:
+    """Name the microbatch of an operation, or the slice of it."""
+    return presented.items[each.microbatch] if presented.items else each.microbatch
 
 
-def _bar(each: Operation, device: int, colour: Sequence[str], tint: str) -> dict[str, Any]:
+def _action(presented: Presented, each: Operation) -> str:
+    return f"{each.stage}{each.kind}{_item(presented, each)}"
+
+
+def _source(presented: Presented, each: Operation, device: int) -> str:
+    return f"{_action(presented, each)} of device {device}"
+
+
+def _bar(presented: Presented, each: Operation, device: int, colour: Sequence[str], tint: str) -> dict[str, Any]:
     return {
-        "action": f"{each.stage}{each.kind}{each.microbatch}",
+        "action": _action(presented, each),
         "device": device,
         "stage": each.stage,
-        "microbatch": each.microbatch,
+        "microbatch": _item(presented, each),
         "top": device + BAR_TOP,
         "bottom": device + BAR_BOTTOM,
         "fill": colour[0],

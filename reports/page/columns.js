@@ -27,6 +27,7 @@
       start: new Float64Array(rows), end: new Float64Array(rows), taken: new Float64Array(rows),
       returned: new Float64Array(rows), first: [0], lead: Int32Array.from({ length: rows }, (_, row) => row),
       blocks: sums(columns.blocks), isCritical: new Uint8Array(rows), waits: new Map(),
+      items: columns.items || null,
     };
     columns.devices.forEach((each, device) => {
       fill(timeline, each, timeline.first[device], columns);
@@ -98,7 +99,10 @@
 
   // ---- words
 
-  const nameOf = (timeline, row) => `${timeline.stage[row]}${timeline.kind[row]}${timeline.microbatch[row]}`;
+  /** Name the microbatch of an operation, or the slice of it. */
+  const itemOf = ({ items, microbatch }, row) => String(items ? items[microbatch[row]] : microbatch[row]);
+
+  const nameOf = (timeline, row) => `${timeline.stage[row]}${timeline.kind[row]}${itemOf(timeline, row)}`;
 
   function deviceOf(timeline, row) {
     let [low, high] = [0, timeline.counts.length - 1];
@@ -115,7 +119,7 @@
     const device = deviceOf(timeline, row);
     const lines = [
       nameOf(timeline, row),
-      `device ${device}, stage ${timeline.stage[row]}, microbatch ${timeline.microbatch[row]}`,
+      `device ${device}, stage ${timeline.stage[row]}, microbatch ${itemOf(timeline, row)}`,
       `${number(start[row])} to ${withUnit(end[row], unit)} (${withUnit(end[row] - start[row], unit)})`,
     ];
     if (!timeline.moved) lines.push(waitingText(timeline, timeline.lead[row], device));
@@ -137,17 +141,15 @@
     return known + filled("source", { source: `${nameOf(timeline, wait.source)} of device ${deviceOf(timeline, wait.source)}` });
   }
 
-  /** Write the order of each device, one line a device, in PyTorch's grammar. */
+  /** Write the order of each device, one line a device, in PyTorch's grammar: slices are numbered through. */
   function orderText(timeline) {
-    const action = (row) => (
-      timeline.lead[row + 1] === row
-        ? `(${nameOf(timeline, row)};${nameOf(timeline, row + 1)})OVERLAP_F_B` : nameOf(timeline, row)
-    );
+    const one = (row) => `${timeline.stage[row]}${timeline.kind[row]}${timeline.microbatch[row]}`;
+    const action = (row) => (timeline.lead[row + 1] === row ? `(${one(row)};${one(row + 1)})OVERLAP_F_B` : one(row));
     return timeline.counts.map((count, device) => {
       const rows = Array.from({ length: count }, (_, at) => timeline.first[device] + at);
       return rows.filter((row) => timeline.lead[row] === row).map(action).join(",");
     }).join("\n");
   }
 
-  Object.assign(page, { number, withUnit, decoded, deviceOf, nameOf, wordsOf, orderText });
+  Object.assign(page, { number, withUnit, decoded, deviceOf, itemOf, wordsOf, orderText });
 }());

@@ -58,7 +58,8 @@ def columns(presented: Presented) -> dict[str, Any]:
         of blocks (the second follows); ``critical``, the distances between the operations on the critical path;
         ``waits``: the ``rows`` with idle time before them, as distances, the ``data``, ``latency`` and ``order`` part
         of it, and the distance to the ``source`` (0 for none); ``limits``; ``colours`` for each kind and place, with
-        the colour of the text; ``transfers`` as `_transfers` writes them.
+        the colour of the text; ``transfers`` as `_transfers` writes them; ``items``, what slices of microbatches are
+        called, if there are any.
     """
     rows = Timeline.of(presented.problem, presented.timeline)
     first = int(rows.start.min())
@@ -98,6 +99,7 @@ def columns(presented: Presented) -> dict[str, Any]:
         "limits": list(presented.summary.limits),
         "colours": colours(int(place.max(initial=0)) + 1),
         "transfers": _transfers(presented, ticks, first),
+        **({"items": list(presented.items)} if presented.items else {}),
     }
 
 

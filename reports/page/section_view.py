@@ -232,13 +232,20 @@ def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[st
         yield "transfers", ", ".join(str(part) for part in parts if part)
 
 
+def _microbatches(given: object) -> str:
+    """Write the number of microbatches, and whether they are listed with their sizes."""
+    if not isinstance(given, list):
+        return str(given)
+    return f"{sum(each.get('count', 1) for each in given)}, not all as measured"
+
+
 def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     times, memory, unit = pipeline.get("times", {}), pipeline.get("memory", {}), str(pipeline.get("unit", ""))
     held = str(memory.get("unit", ""))
     parts = [
         ("devices", str(pipeline["devices"])),
         ("stages", str(pipeline.get("stages", "as the schedule needs"))),
-        ("microbatches", str(pipeline["microbatches"])),
+        ("microbatches", _microbatches(pipeline["microbatches"])),
         *((name.replace("_", " "), with_unit(_amount(value), unit)) for name, value in times.items()),
         *_transfer_costs(pipeline, unit),
     ]

@@ -219,7 +219,7 @@
       this.box(fill, left, high, Math.max(right - left - apart, 1 / this.dense), low - high - apart);
       if (isCritical && x1 - x0 > 4) this.outline(page.data.layout.critical, left, high, right - apart, low - apart, 1.5);
       if (row === this.selected) this.outline(this.theme.focus, left, high, right, low, 3);
-      const words = String(timeline.microbatch[row]);
+      const words = page.itemOf(timeline, row);
       if (x1 - x0 > 4 + 6.4 * words.length && low - high >= 9) {
         const middle = (x0 + x1) / 2;
         if (middle > this.plot.left && middle < this.plot.right) {

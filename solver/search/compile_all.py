@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from solver import jit
 from solver.partitioning import loops
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.problem import Limit, PartitionProblem, Run, Split, Term
 from solver.problem import Hold, Key, Precedence, Problem, Task
 from solver.search.compiled import compile_problem
+from solver.search.feeding import Feeding
+from solver.search.feeding_loops import Fed
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
 from solver.search.string_runner import Runner
 
 
 def compile_all() -> None:
-    """Compile the loops of the search, then those of partitioning."""
+    """Compile the loops of the search, then those of partitioning and of feeding."""
     compile_search()
     compile_partitioning()
+    compile_feeding()
 
 
 def compile_search() -> None:
@@ -44,6 +49,33 @@ def compile_partitioning() -> None:
     replay = Replay(problem, jit.jitted(loops, may_compile=True))
     amounts = problem.amounts_of(Split(((2,), (2,), (2,)), ((0,), (0,), (0,))))
     replay.longest(amounts)
+
+
+def compile_feeding() -> None:
+    """Search for the order of two items on one device once."""
+    numbers, lengths = np.array([0, 0]), np.array([1.0, 2.0])
+    fed = Fed(
+        row=numbers,
+        slot=np.array([0, 1]),
+        second_row=numbers - 1,
+        second_slot=numbers,
+        wait_start=np.array([0, 0, 1]),
+        wait_action=np.array([0]),
+        wait_row=np.array([-1]),
+        wait_slot=np.array([0]),
+        change_start=np.array([0, 2]),
+        change_row=numbers,
+        change_slot=np.array([0, 1]),
+        touched=np.array([0, 1]),
+        tail=np.zeros(2),
+        length=lengths,
+        work=lengths,
+        lag=lengths,
+        amount=lengths,
+        room=np.array([np.inf]),
+        saved=0.0,
+    )
+    Feeding(fed, 2, [0, 1]).search([[0, 1]], deadline=None, steps=2, seed=0)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from solver.counted import counted
@@ -21,6 +21,9 @@ USUAL_STAGES_PER_DEVICE = 2
 
 CutChoice: TypeAlias = Literal["plan", "even"]
 """How to cut layers that have no cut for the required number of stages: to suit the schedule, or evenly."""
+
+SLICES = (2, 4, 8)
+"""Numbers of slices that a comparison tries if the configuration cuts microbatches."""
 
 MOST_COUNTED = 1_000_000
 """Cap on the stages counted from a configuration that is not yet checked, so that no list grows longer than this."""
@@ -150,6 +153,11 @@ class GivenModel:
         InputError
             If the schedule cannot take the pipeline or the number of stages.
         """
+        model = replace(self, pipeline=in_slices(self.pipeline, strategy, options))
+        return model.for_strategy_as_sliced(strategy, options)
+
+    def for_strategy_as_sliced(self, strategy: Strategy, options: Mapping[str, int]) -> Cut:
+        """Cut the model as `for_strategy` does; its microbatches are cut into slices, or not, as the schedule needs."""
         needs, devices = strategy.requirements, self.pipeline.devices
         wished = wished_stages(strategy, options, devices)
         if unmet := needs.unmet(strategy.name, self.pipeline):
@@ -164,7 +172,7 @@ class GivenModel:
         return self.cut_into(wished or usual)
 
     def for_order(self, order: GivenOrder) -> Cut:
-        """Cut the model into the stages of an order from a file.
+        """Cut the model into the stages of an order from a file, which may run slices or whole microbatches.
 
         Raises
         ------
@@ -172,7 +180,10 @@ class GivenModel:
             If the file's sizes differ from the pipeline's.
         """
         refuse_contradictions(self.pipeline, [order])
-        return self.cut_into(order.sizes["stages"])
+        model = self
+        if order.sizes["microbatches"] != self.pipeline.microbatches:
+            model = replace(self, pipeline=self.pipeline.whole())
+        return model.cut_into(order.sizes["stages"])
 
     def for_placement(self, placement: str) -> Cut:
         """Cut the model for a search: keep its own stages if they fit the placement and each device has several."""
@@ -195,6 +206,54 @@ def _stages_of(name: Named, devices: int) -> int:
 def _stages_of_placement(placement: str, devices: int) -> int:
     """Return how many stages a search takes if the model leaves the number open."""
     return (PLACEMENTS[placement].stages_per_device or USUAL_STAGES_PER_DEVICE) * devices
+
+
+def with_slices(names: Iterable[Named], pipeline: Pipeline) -> Iterator[Named]:
+    """Yield the published schedules to run: those of slices with several numbers of them, if there are any.
+
+    Parameters
+    ----------
+    names : iterable of str or GivenOrder
+        All that could be compared.
+    pipeline : Pipeline
+        The model.
+    """
+    for name in names:
+        if isinstance(name, GivenOrder) or not parse_strategy(name)[0].requirements.takes_slices:
+            yield name
+        elif pipeline.are_sliced:
+            yield name
+            yield from (f"{name}:slices={number}{cut}" for number in SLICES for cut in ("", ",equal=1"))
+
+
+def in_slices(pipeline: Pipeline, strategy: Strategy, options: Mapping[str, int]) -> Pipeline:
+    """Cut microbatches into slices, or leave them whole, as a schedule runs them.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The model.
+    strategy : Strategy
+        The schedule; one that takes slices takes those of the configuration, or as its options say.
+    options : mapping of str to int
+        As `parse_strategy` reads them.
+
+    Raises
+    ------
+    InputError
+        If the microbatches cannot be cut so.
+    """
+    if not strategy.requirements.takes_slices:
+        return pipeline.whole()
+    slices, equal = options.get("slices"), options.get("equal")
+    if slices is None:
+        if equal is not None:
+            raise InputError(f"{strategy.name}:equal: needs slices, such as {strategy.name}:slices=4,equal=1")
+        return pipeline
+    try:
+        return pipeline.sliced(slices, "balanced" if equal is None else "equal")
+    except InputError as error:
+        raise InputError(f"{strategy.name}:{error}") from None
 
 
 def wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) -> int | None:
@@ -264,6 +323,7 @@ def refuse_contradictions(pipeline: Pipeline, named: Iterable[Named]) -> None:
         if isinstance(name, GivenOrder)
         for key, size in name.sizes.items()
         if (own := getattr(pipeline, key)) is not None and own != size
+        if not (key == "microbatches" and pipeline.whole().microbatches == size)
     ]
     if found:
         raise InputError("\n".join(found))

@@ -17,6 +17,10 @@ class Sizes(Protocol):
     def microbatches(self) -> int:
         """Microbatches of one step."""
 
+    @property
+    def are_sliced(self) -> bool:
+        """Whether microbatches are cut into slices."""
+
 
 @dataclass(frozen=True)
 class Requirements:
@@ -36,6 +40,8 @@ class Requirements:
         Whether their number must be even.
     microbatches_per_device, microbatches_less : int
         The least number of microbatches is the first times the devices, minus the second (but at least 1).
+    takes_slices : bool
+        Whether it runs slices of microbatches; others run them whole.
     """
 
     stages_per_device: int | None = 1
@@ -46,6 +52,7 @@ class Requirements:
     even_microbatches: bool = False
     microbatches_per_device: int = 0
     microbatches_less: int = 0
+    takes_slices: bool = False
 
     def default_stages(self, devices: int) -> int:
         """Return how many stages the schedule takes on these devices by default."""
@@ -62,6 +69,8 @@ class Requirements:
 
         The number of stages is not checked: the same model can be cut into more or fewer.
         """
+        if sizes.are_sliced and not self.takes_slices:
+            return f"{name} needs whole microbatches, and these are cut into slices"
         if self.even_devices and sizes.devices % 2:
             return f"{name} needs an even number of devices; {_neighbours(sizes.devices, 2)} {sizes.devices} does not"
         least = max(1, self.microbatches_per_device * sizes.devices - self.microbatches_less)
@@ -79,7 +88,7 @@ class Requirements:
         less = f" − {self.microbatches_less}" if self.microbatches_less else ""
         times = "" if self.microbatches_per_device == 1 else f"{self.microbatches_per_device}"
         least = f"m ≥ {times}p{less}" if self.microbatches_per_device else ""
-        parity = "m even" if self.even_microbatches else ""
+        parity = "m even" if self.even_microbatches else "any, in slices" if self.takes_slices else ""
         return {
             "devices": "p even" if self.even_devices else "any",
             "stages": stages,

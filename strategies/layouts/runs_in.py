@@ -75,9 +75,12 @@ class Framework:
         placement : Placement
             Which device holds which stage.
         """
-        if self.loads:
-            return "" if len(set(placement.homes)) == 1 else f"{self.title} keeps one copy of each stage, and not two"
         name = label.partition(":")[0]
+        if self.loads:
+            known = all_strategies().get(name)
+            if known is not None and known.requirements.takes_slices:
+                return f"{self.title} runs whole microbatches, and not slices of them"
+            return "" if len(set(placement.homes)) == 1 else f"{self.title} keeps one copy of each stage, and not two"
         if name not in self.schedules:
             return f"{self.title} does not run it; it runs {', '.join(self.schedules)}"
         condition = self.schedules[name]
@@ -117,6 +120,7 @@ _MEGATRON: dict[str, WhyNot | None] = {"1f1b": None, "interleaved": _chunked, "i
 _SAIL_SG: dict[str, WhyNot | None] = dict.fromkeys(
     ("1f1b-v", "interleaved-group", "v-half", "v-min", "zb-auto", "zb-v-auto")
 )
+_SLICES: dict[str, WhyNot | None] = {"seq1f1b": None}
 _PRIMUS: dict[str, WhyNot | None] = {
     "v-half-primus": None,
     "v-min-primus": None,
@@ -159,7 +163,7 @@ FRAMEWORKS = (
         "zero-bubble",
         "sail-sg's zero-bubble",
         "Z",
-        {"1f1b": None, "interleaved": _whole_groups, **_SAIL_SG},
+        {"1f1b": None, "interleaved": _whole_groups, **_SAIL_SG, **_SLICES},
         recompute="uniform-k",
         sources=(
             "sail-sg/zero-bubble-pipeline-parallelism: megatron/core/pipeline_parallel/zerobubble/runtime.py",
@@ -230,5 +234,10 @@ def run_by(framework: str | None) -> list[str]:
 
 def frameworks_of(name: str) -> list[str]:
     """List the frameworks that run a published schedule at sizes that suit them."""
-    placement = all_strategies()[name].placement
-    return [each.name for each in FRAMEWORKS if name in each.schedules or (each.loads and placement in each.placements)]
+    strategy = all_strategies()[name]
+    loads = not strategy.requirements.takes_slices
+    return [
+        each.name
+        for each in FRAMEWORKS
+        if name in each.schedules or (loads and each.loads and strategy.placement in each.placements)
+    ]

@@ -239,6 +239,15 @@ class Communication(Part):
             return self.model_copy(update={"latency": ByClass.model_construct(node=node, network=network)})
         return self.model_copy(update={"latency": max(Fraction(0), latency + time)})
 
+    def grown(self, size: Fraction) -> Communication:
+        """Multiply what is sent: the bytes, or the times of transfers."""
+        changed = {}
+        for key in ("transfer", "bytes", "bytes_backward"):
+            value = getattr(self, key)
+            if value is not None:
+                changed[key] = tuple(size * each for each in value) if isinstance(value, tuple) else size * value
+        return self.model_copy(update=changed)
+
     def recut(self, old: int, new: int) -> Communication:
         """Give each boundary of a new cut the value at its place in the model.
 

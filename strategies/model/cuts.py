@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from itertools import accumulate, pairwise
 from numbers import Integral
 from typing import Any, TypeAlias
@@ -225,6 +226,37 @@ def stage_costs(
         )
         for held, changed in zip(by_kind, again, strict=True)
     )
+
+
+def attention_shares(
+    layers: Layers, layers_per_stage: Sequence[int], recomputed: ByKind | None = None
+) -> dict[str, tuple[Fraction, ...]]:
+    """Return the shares of each stage's times that grow with pairs of tokens, by their keys; nothing if none does.
+
+    A layer whose forward runs again has the same share of its longer backward.
+
+    Parameters
+    ----------
+    layers, layers_per_stage, recomputed
+        As for `stage_costs`.
+    """
+    if not any(kind.attention for kind in layers.kinds):
+        return {}
+    by_kind = counts_by_kind(layers, layers_per_stage)
+    again = recomputed or (((0,) * len(layers.kinds),) * len(by_kind))
+    shares: dict[str, list[Fraction]] = {"attention": [], "attention_backward": [], "attention_weight": []}
+    for held, changed in zip(by_kind, again, strict=True):
+        whole, parts = added_up(()), (Fraction(0), Fraction(0), Fraction(0))
+        for kind, count, twice in zip(layers.kinds, held, changed, strict=True):
+            for costs in _costs_of(kind, count, twice):
+                whole = whole.plus(costs)
+                backward = kind.attention * costs.backward
+                weight = min(costs.backward_weight, max(Fraction(0), backward - costs.backward_input))
+                parts = parts[0] + kind.attention * costs.forward, parts[1] + backward, parts[2] + weight
+        times = (whole.forward, whole.backward, whole.backward_weight)
+        for values, part, time in zip(shares.values(), parts, times, strict=True):
+            values.append(part / time if time else Fraction(0))
+    return {key: tuple(values) for key, values in shares.items()}
 
 
 def _costs_of(kind: LayerKind, count: int, recomputed: int) -> list[LayerCosts]:

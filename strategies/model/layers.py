@@ -14,7 +14,7 @@ from pydantic import ConfigDict, PlainValidator, RootModel, model_validator
 from solver.counted import counted
 from solver.errors import InputError
 from strategies.model.backward_halves import refuse_contradiction, split_backward
-from strategies.model.numbers import read_amount, read_count, refusal
+from strategies.model.numbers import read_amount, read_count, read_share, refusal
 from strategies.model.part import Part, WrongKeyError
 
 MOST_LAYERS = 100_000
@@ -50,6 +50,7 @@ def _read_letter(value: object) -> str:
 
 Amount: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
 Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
+Share: TypeAlias = Annotated[Fraction, PlainValidator(read_share)]
 Name: TypeAlias = Annotated[str, PlainValidator(_read_name)]
 StageNumber: TypeAlias = Annotated[int, PlainValidator(_read_stage)]
 Letter: TypeAlias = Annotated[Literal["E", "t", "m", "L"], PlainValidator(_read_letter)]
@@ -126,6 +127,8 @@ class LayerKind(Part):
         The part of it that I leaves to W; if absent, all of it, or 0 if W takes no time.
     static : number
         Weights, gradients and optimizer state of one layer.
+    attention : number
+        The share of F, and of B, that grows with pairs of tokens if microbatches differ.
     earliest_stage, latest_stage : int or None
         The first and the last stage on which they may lie; negative numbers count from the end.
     glue : int
@@ -145,6 +148,7 @@ class LayerKind(Part):
     activation: Amount | None = None
     held_for_weight: Amount | None = None
     static: Amount = Fraction(0)
+    attention: Share = Fraction(0)
     earliest_stage: StageNumber | None = None
     latest_stage: StageNumber | None = None
     glue: Count = 1
@@ -211,6 +215,29 @@ class LayerKind(Part):
         if self.name in LETTERS:
             return self.name
         return next((letter for letter, words in _WORDS_OF_LETTERS if words.search(self.name)), "t")
+
+    def grown(self, size: Fraction, attention: Fraction) -> LayerKind:
+        """Return what the layers cost for a larger item; see `strategies.model.items`."""
+        costs, longer = self.costs, (1 - self.attention) * size + self.attention * attention
+        backward = longer * costs.backward
+        of_weight = min(costs.backward_weight, max(Fraction(0), self.attention * costs.backward - costs.backward_input))
+        weight = size * (costs.backward_weight - of_weight) + attention * of_weight
+        changes: dict[str, Any] = {
+            "forward": longer * costs.forward,
+            "backward": backward,
+            "backward_weight": weight,
+            "backward_input": max(Fraction(0), backward - weight),
+            "activation": size * costs.activation,
+            "held_for_weight": size * costs.held_for_weight,
+        }
+        again = self.recompute
+        if again is not None:
+            time = costs.forward if again.time is None else again.time
+            held = None if again.held_for_weight is None else size * again.held_for_weight
+            grown = {"time": longer * time, "activation": size * again.activation, "held_for_weight": held}
+            changes["recompute"] = again.model_copy(update=grown)
+        fields = {key: getattr(self, key) for key in type(self).model_fields}
+        return type(self).model_construct(**fields | changes)  # a copy would keep its cached costs
 
     def stage_window(self, stages: int) -> tuple[int, int]:
         """Return the first and the last stage on which their own pins let these layers lie.
@@ -313,6 +340,10 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
         """The cost of all layers together, with none recomputed."""
         return added_up(kind.costs.times(kind.count) for kind in self.kinds)
 
+    def grown(self, size: Fraction, attention: Fraction) -> Layers:
+        """Return the model as it is for a larger item."""
+        return type(self).model_construct(tuple(kind.grown(size, attention) for kind in self.kinds))
+
     @cached_property
     def recomputable(self) -> tuple[str, ...]:
         """The names of the kinds that can be recomputed."""
@@ -395,4 +426,4 @@ def added_up(costs: Iterable[LayerCosts]) -> LayerCosts:
 
 
 def _properties(kind: LayerKind) -> tuple[object, ...]:
-    return kind.costs, kind.recomputed, kind.glue, kind.megatron_letter
+    return kind.costs, kind.recomputed, kind.glue, kind.megatron_letter, kind.attention

@@ -15,12 +15,13 @@ from pydantic import ValidationError
 from solver.errors import InputError
 from solver.problem import Block
 from strategies.model.actions import KINDS, PipelineAction
-from strategies.model.communication import NO_HOP, WAITING, Hop, Waiting
+from strategies.model.communication import NO_HOP, WAITING, Communication, Hop, Waiting
 from strategies.model.configuration import read_configuration, split_strategy
 from strategies.model.cuts import (
     even_cut,
     written_recomputed,
 )
+from strategies.model.items import AS_MEASURED, Factors, Items, MicrobatchEntry, lay_out
 from strategies.model.numbers import (
     PerStage,
     in_one_line,
@@ -29,7 +30,17 @@ from strategies.model.numbers import (
 from strategies.model.part import plain_values
 from strategies.model.pipeline_fields import PipelineFields, refuse_too_large
 from strategies.model.pipeline_text import describe_costs, describe_sizes, describe_step
-from strategies.model.stage_costs import BESIDE_LAYERS, Memory, StageCosts, Times, costs_of_stage, entry, spread
+from strategies.model.stage_costs import (
+    BESIDE_LAYERS,
+    AttentionTimes,
+    Memory,
+    StageCosts,
+    Times,
+    attention_of_stage,
+    costs_of_stage,
+    entry,
+    spread,
+)
 from strategies.model.validation_messages import describe
 
 
@@ -45,7 +56,14 @@ class Pipeline(PipelineFields):
     stages : int or None
         Slices of the model; None leaves it to the schedule.
     microbatches : int
-        Those of one step, both directions of a bidirectional pipeline together.
+        Those of one step, both directions of a bidirectional pipeline together. A configuration may list them with
+        their sizes; of those that are cut into slices, each slice counts.
+    entries : tuple of MicrobatchEntry or None
+        The list; None if all microbatches are as measured. See `items`.
+    tokens : int or None
+        The length of the sequences for which times and memory are given.
+    feed : str or tuple of int
+        The order in which listed microbatches are fed: ``given``, ``pyramid``, or the number of each.
     unit : str or None
         The name of the unit of time; it labels figures and changes none.
     source : {"estimated", "measured"} or None
@@ -120,7 +138,7 @@ class Pipeline(PipelineFields):
         except InputError as error:
             raise InputError("\n".join(f"{in_one_line(path)}: {line}" for line in str(error).split("\n"))) from None
 
-    def hop(self, boundary: int, source: int, destination: int, kind: str = "F") -> Hop:
+    def hop(self, boundary: int, source: int, destination: int, kind: str = "F", factors: Factors | None = None) -> Hop:
         """Return the hop of a result from one device to another; within one device it takes no time.
 
         Parameters
@@ -131,12 +149,19 @@ class Pipeline(PipelineFields):
             The devices.
         kind : {"F", "B"}
             Whether a forward's or a backward's result is passed on.
+        factors : Factors, optional
+            Those of the item; by default the mean of all.
         """
         if source == destination:
             return NO_HOP
         if self.communication is None:
             return Hop(Fraction(0), self.p2p_latency)
-        return self.communication.hop(boundary, source, destination, kind)
+        hop = self.communication.hop(boundary, source, destination, kind)
+        if self.entries is None or not hop.transfer:
+            return hop
+        sender = boundary if kind == "F" else boundary + 1
+        size, _ = (self.mean_factors if factors is None else factors).at(min(sender, (self.stages or 1) - 1))
+        return hop._replace(transfer=size * hop.transfer)
 
     def hops(self, homes: Sequence[int]) -> Iterator[Hop]:
         """Yield the hops of a placement, both ways over each boundary between devices.
@@ -168,7 +193,8 @@ class Pipeline(PipelineFields):
             return
         boundaries = range(max(1, (self.stages or 2) - 1))
         for pair in {(0, self.devices - 1), (0, min(1, self.devices - 1))}:
-            yield from (self.hop(each, *pair, kind).lag for each in boundaries for kind in "FB")
+            for factors in self.items.classes:
+                yield from (self.hop(each, *pair, kind, factors).lag for each in boundaries for kind in "FB")
 
     @cached_property
     def costs(self) -> tuple[StageCosts, ...]:
@@ -208,15 +234,126 @@ class Pipeline(PipelineFields):
         return self._costs_by_pace[pace]
 
     @cached_property
+    def items(self) -> Items:
+        """What runs through the pipeline, in the order in which it is fed: microbatches, or slices of them."""
+        if self.entries is None:
+            return Items.alike(self.microbatches)
+        return lay_out(self.entries, self.feed, self.tokens, self.weights)
+
+    @property
+    def are_sliced(self) -> bool:
+        """Whether microbatches are cut into slices, which then count as microbatches."""
+        return any(each.number_of_slices > 1 for each in self.entries or ())
+
+    @property
+    def slices_of_each(self) -> int:
+        """Into how many slices each microbatch is cut.
+
+        Raises
+        ------
+        InputError
+            If it is not the same for all.
+        """
+        numbers = sorted({each.number_of_slices for each in self.entries or ()}) or [1]
+        if len(numbers) > 1:
+            raise InputError(
+                f"microbatches: must all be cut into the same number of slices; found {numbers[0]} and {numbers[-1]}"
+            )
+        return numbers[0]
+
+    def whole(self) -> Pipeline:
+        """Return the pipeline with microbatches that are not cut."""
+        if not self.are_sliced:
+            return self
+        return self._with_entries([each.whole() for each in self.entries or ()])
+
+    def sliced(self, slices: int, cut: str = "balanced") -> Pipeline:
+        """Return the pipeline with every microbatch cut into a number of slices.
+
+        Raises
+        ------
+        InputError
+            If ``tokens`` are missing, or a microbatch has no documents or fewer tokens.
+        """
+        entries = self.entries or (MicrobatchEntry(count=self.microbatches),)
+        if self.tokens is None:
+            raise InputError("slices: need tokens: the length of the sequences for which times are given")
+        if any(each.size is not None or each.attention is not None for each in entries):
+            raise InputError("slices: need the documents of each microbatch; found its size or attention instead")
+        whole = (each.whole() for each in entries)
+        return self._with_entries([each.model_copy(update={"slices": slices, "cut": cut}) for each in whole])
+
+    def _with_entries(self, entries: Sequence[MicrobatchEntry]) -> Pipeline:
+        number = sum(each.count * each.number_of_slices for each in entries)
+        return self.model_copy(update={"entries": tuple(entries), "microbatches": number})
+
+    @property
+    def has_unequal_items(self) -> bool:
+        """Whether costs depend on the microbatch, or slices wait for one another: nothing follows by repetition."""
+        return self.entries is not None and (self.layers is not None or not self.items.are_alike)
+
+    @cached_property
+    def mean_factors(self) -> Factors:
+        """The mean of the factors of all items."""
+        return AS_MEASURED if self.entries is None else self.items.mean(self.stages or 1)
+
+    @cached_property
     def work(self) -> tuple[StageCosts, ...]:
-        """The costs of each stage's own work, with every default filled in: no overhead, and no slow device."""
+        """The costs of each stage's own work, for the mean of all items: no overhead, and no slow device."""
+        return self.work_of(self.mean_factors)
+
+    def work_of(self, factors: Factors) -> tuple[StageCosts, ...]:
+        """Return the costs of each stage's own work for an item."""
+        if factors == AS_MEASURED:
+            return self.measured
+        known: dict[tuple[int, Fraction, Fraction], StageCosts] = {}
+        works: list[StageCosts] = []
+        for stage, first in enumerate(self._alike_stages):
+            size, attention = factors.at(stage)
+            if (first, size, attention) not in known:
+                cost, pairs = self.measured[stage], self.attention_times[stage]
+                known[first, size, attention] = cost.of_item(pairs, size, attention)
+            works.append(known[first, size, attention])
+        return tuple(works)
+
+    @cached_property
+    def _alike_stages(self) -> tuple[int, ...]:
+        """For each stage, the first one of the same measured costs."""
+        firsts: dict[tuple[StageCosts, AttentionTimes], int] = {}
+        each = zip(self.measured, self.attention_times, strict=True)
+        return tuple(firsts.setdefault(cost, stage) for stage, cost in enumerate(each))
+
+    @cached_property
+    def costs_by_class(self) -> tuple[tuple[StageCosts, ...], ...]:
+        """The costs of each stage's own work, for each class of items."""
+        return tuple(map(self.work_of, self.items.classes))
+
+    @cached_property
+    def attention_times(self) -> tuple[AttentionTimes, ...]:
+        """The part of the measured times of each stage that grows with pairs of tokens."""
+        return tuple(attention_of_stage(self.times, cost, stage) for stage, cost in enumerate(self.measured))
+
+    @cached_property
+    def measured(self) -> tuple[StageCosts, ...]:
+        """The costs of each stage's own work as measured, with every default filled in."""
         if self.stages is None:
             raise InputError("stages: is missing; the schedule decides it, or give it")
         if self.is_open_cut:
             raise InputError("layers_per_stage: is missing; give it, or cut the layers evenly")
         return tuple(costs_of_stage(self.times, self.memory, stage) for stage in range(self.stages))
 
-    def block_duration(self, forward_stage: int, backward_stage: int, device: int | None = None) -> Fraction:
+    def with_pace(self, costs: StageCosts, device: int) -> StageCosts:
+        """Return what a device takes for some work: in its pace, with the overhead of each operation."""
+        slowed = costs.slowed(self.pace(device))
+        return slowed if self.overhead is None else slowed.with_overhead(self.overhead)
+
+    def block_duration(
+        self,
+        forward_stage: int,
+        backward_stage: int,
+        device: int | None = None,
+        classes: tuple[int, int] | None = None,
+    ) -> Fraction:
         """Return the duration of an overlapped block.
 
         If block times are given, it is that of the forward's stage (PP-Emulation's rule), else F + B − σ · min(F, B);
@@ -228,10 +365,13 @@ class Pipeline(PipelineFields):
             The stages of its halves.
         device : int or None
             The device that runs it; None for one that is not slowed down.
+        classes : (int, int), optional
+            The classes of the items of its halves; by default the mean of all items.
         """
         overhead = Fraction(0) if self.overhead is None else self.overhead.forward
         pace = Fraction(1) if device is None else self.pace(device)
-        forward, backward = self.work[forward_stage], self.work[backward_stage].backward
+        works = (self.work, self.work) if classes is None else [self.costs_by_class[each] for each in classes]
+        forward, backward = works[0][forward_stage], works[1][backward_stage].backward
         if forward.overlapped is not None:
             return pace * forward.overlapped + overhead
         shorter = min(forward.forward, backward)
@@ -386,12 +526,57 @@ class Pipeline(PipelineFields):
         if not update:
             return super().model_copy(deep=deep)
         fields = {key: getattr(self, key) for key in type(self).model_fields}
+        number = update.get("microbatches")
+        if isinstance(number, int) and self.entries is not None and "entries" not in update:
+            fields["entries"] = self._alike_entries(number)
         if self.layers is not None:  # drop the values derived from layers
             del fields["times"]
             fields["memory"] = self.memory.beside_layers
         if self.framework is not None:  # drop the values derived from it
             fields |= dict.fromkeys(Waiting._fields)
         return self._read(fields | dict(update))  # cached costs are not copied
+
+    def refuse_unequal(self, who: str) -> None:
+        """Refuse microbatches that differ, for somebody who takes only those that are alike.
+
+        Raises
+        ------
+        InputError
+            With the name.
+        """
+        if self.has_unequal_items:
+            raise InputError(
+                f"microbatches: differ or are cut into slices, and {who} takes only those that are alike; give a number"
+            )
+
+    def as_cut(self, other: Pipeline) -> Pipeline:
+        """Return the same model in the cut of another pipeline."""
+        if self.layers is not None and other.layers_per_stage is not None:
+            return self.with_cut(other.layers_per_stage, other.recomputed_per_stage)
+        stages = other.stages or self.devices
+        return self.with_stages(stages) if self.stages is None else self.recut(stages)
+
+    def averaged(self) -> Pipeline:
+        """Return the pipeline with as many microbatches that all cost the mean."""
+        if self.entries is None:
+            return self
+        factors = Items.mean(self.items, self.stages or 1)
+        if self.layers is None:
+            entry = MicrobatchEntry.model_construct(count=self.microbatches, **factors._asdict())
+            return self.model_copy(update={"entries": (entry,), "feed": "given"})
+        size, attention = factors.at(0)
+        changes = {"entries": None, "microbatches": self.microbatches, "layers": self.layers.grown(size, attention)}
+        return self.model_copy(update=changes | {"feed": "given", "communication": self._grown_communication(size)})
+
+    def _grown_communication(self, size: Fraction) -> Communication | None:
+        return None if self.communication is None else self.communication.grown(size)
+
+    def _alike_entries(self, number: int) -> tuple[MicrobatchEntry, ...]:
+        """List another number of microbatches that cost the same as these."""
+        entries = self.entries
+        if entries is None or self.has_unequal_items:
+            raise InputError(f"microbatches: the {self.microbatches} listed ones differ, so {number} are not known")
+        return (entries[0].model_copy(update={"count": number}),)
 
     def recut(self, stages: int) -> Pipeline:
         """Cut the same model into another number of stages.
@@ -419,7 +604,13 @@ class Pipeline(PipelineFields):
             refuse_too_large(self.devices, stages, self.microbatches)
         except ValueError as error:
             raise InputError(str(error)) from None
-        given = {key: [getattr(cost, key) for cost in self.work] for key in StageCosts._fields}
+        for place, each in enumerate(self.entries or ()):
+            if isinstance(each.size, tuple):
+                raise InputError(
+                    f"microbatches.{place}.size: is given for each of the {self.stages} stages, so the model cannot be "
+                    f"cut into {stages}"
+                )
+        given = {key: [getattr(cost, key) for cost in self.measured] for key in StageCosts._fields}
         columns = {key: spread(values, stages) for key, values in given.items() if None not in values}
         if "overlapped" in columns:
             columns["overlapped_forward_backward"] = columns.pop("overlapped")
@@ -429,15 +620,33 @@ class Pipeline(PipelineFields):
         durations: dict[str, Any] = {key: columns[key] for key in Times.model_fields if key in columns}
         if self.halves_are_assumed:  # the new cut assumes them too
             durations |= {"backward_input": None, "backward_weight": None}
+        durations |= self._recut_attention(columns)
         # bypasses the validation of user input: parts may be smaller than allowed there, and sums larger
         times = Times.model_construct(**durations)
         memory = Memory.model_construct(**kept, limit=self.memory.limit, unit=self.memory.unit)
         changes: dict[str, Any] = {"stages": stages, "times": times, "memory": memory}
         return self.model_copy(update=changes | self._communication_in(stages))
 
+    def _recut_attention(self, times: Mapping[str, Sequence[Fraction]]) -> dict[str, Any]:
+        """Return the shares of times in another cut that grow with pairs of tokens."""
+        if not any(any(each) for each in self.attention_times):
+            return {}
+        keys = {"attention": "forward", "attention_backward": "backward", "attention_weight": "backward_weight"}
+        shares: dict[str, Any] = {}
+        for key, column in keys.items():
+            parts = spread([getattr(each, column) for each in self.attention_times], len(times[column]))
+            shares[key] = tuple(part / time for part, time in zip(parts, times[column], strict=True))
+        return shares
+
     def to_mapping(self) -> dict[str, Any]:
         """Write the pipeline as a configuration without absent values."""
         mapping: dict[str, Any] = plain_values(self)
+        if (entries := mapping.pop("entries", None)) is not None:
+            mapping["microbatches"] = [
+                {key: value for key, value in each.items() if (key, value) != ("count", 1)} for each in entries
+            ]
+        if self.feed == "given":
+            del mapping["feed"]
         if self.overhead is not None:
             mapping["overhead"] = plain_values(self.overhead.written)
         if self.framework is not None:
@@ -473,6 +682,8 @@ class Pipeline(PipelineFields):
     def _in_two_lines(self) -> tuple[str, str]:
         layers = None if self.layers is None else self.layers.total
         sizes = describe_sizes(self.devices, self.stages, self.microbatches, layers)
+        if self.entries is not None:
+            sizes += ", in slices" if self.are_sliced else ", not all as measured"
         times, memory, about = vars(self.times), vars(self.memory), ""
         if self.layers is not None and self.layers_per_stage is None:
             about = "all layers together: "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias, cast
 
 from pydantic import Field, PlainValidator, model_validator
 
@@ -14,14 +14,16 @@ from strategies.model.communicators import COMMUNICATORS
 from strategies.model.cuts import (
     ByKind,
     Counts,
+    attention_shares,
     check_cut,
     read_layers_per_stage,
     read_recomputed_per_stage,
     resolve_recomputed,
     stage_costs,
 )
+from strategies.model.items import AS_MEASURED, MicrobatchEntry, Weight, factors_of, lay_out, read_feed, read_tokens
 from strategies.model.layers import Layers
-from strategies.model.numbers import read_amount, read_count, read_share
+from strategies.model.numbers import PerStage, read_amount, read_count, read_share, shown
 from strategies.model.overhead import Overhead, Slowdown, Step, read_slowdown
 from strategies.model.part import Part, WrongKeyError
 from strategies.model.stage_costs import (
@@ -30,6 +32,8 @@ from strategies.model.stage_costs import (
     Memory,
     Times,
     Unit,
+    attention_of_stage,
+    costs_of_stage,
     refuse_contradictory_costs,
     values_per_stage,
 )
@@ -53,6 +57,9 @@ class PipelineFields(Part):
     devices: Count
     stages: Count | None = None
     microbatches: Count
+    entries: tuple[MicrobatchEntry, ...] | None = None
+    tokens: Annotated[int, PlainValidator(read_tokens)] | None = None
+    feed: Annotated[str | tuple[int, ...], PlainValidator(read_feed)] = "given"
     unit: Unit | None = None
     source: Annotated[str, PlainValidator(read_choice(SOURCES))] | None = None
     tokens: Count | None = None
@@ -77,16 +84,16 @@ class PipelineFields(Part):
     def _layers_have_their_own_costs(cls, values: Any) -> Any:
         if isinstance(values, Mapping):
             _refuse_twofold_costs(values)
+            return _with_entries(values)
         return values
 
     @model_validator(mode="after")
     def _numbers_agree(self) -> Self:
+        self._count_microbatches()
         if self.layers is not None:
             self._lay_out(self.layers)
         refuse_too_large(self.devices, self.stages or self.devices, self.microbatches)
-        lengths = {
-            key: len(value) for key, value in values_per_stage(self.times, self.memory) if isinstance(value, tuple)
-        }
+        lengths = {key: len(value) for key, value in self._values_per_stage() if isinstance(value, tuple)}
         stages = self.stages if self.stages is not None else next(iter(lengths.values()), None)
         for key, length in lengths.items():
             if self.stages is None and length % self.devices:
@@ -107,12 +114,64 @@ class PipelineFields(Part):
             )
         if stages is not None:
             object.__setattr__(self, "stages", stages)  # known from the lists
+        self._settle_microbatches()
         self._settle_slowdown()
         self._refuse_contradictions()
         if self.framework is not None:
             self._follow(self.framework)
         self._check_communication()
         return self
+
+    def _values_per_stage(self) -> Iterator[tuple[str, PerStage | None]]:
+        """Yield each value that can be given per stage, with its key."""
+        yield from values_per_stage(self.times, self.memory)
+        for place, each in enumerate(self.entries or ()):
+            yield f"microbatches.{place}.size", each.size
+
+    def _count_microbatches(self) -> None:
+        if self.entries is not None:
+            number = sum(each.count * each.number_of_slices for each in self.entries)
+            object.__setattr__(self, "microbatches", number)
+
+    def _settle_microbatches(self) -> None:
+        """Check the list of microbatches; one whose microbatches are all as measured is a number."""
+        entries = self.entries
+        if entries is None:
+            return
+        for place, each in enumerate(entries):
+            if self.tokens is None and (key := each.needs_tokens()):
+                raise WrongKeyError(
+                    f"microbatches.{place}.{key}", "needs tokens: the length of the sequences for which times are given"
+                )
+        known = (factors_of(each, self.tokens, _EVEN, f"{place}.") for place, each in enumerate(entries))
+        if all(each == (AS_MEASURED,) for each in known):
+            object.__setattr__(self, "entries", None)
+        elif self.times.overlapped_forward_backward is not None:
+            raise WrongKeyError(
+                "times.overlapped_forward_backward",
+                "gives the time of a block by its forward's stage, so it needs microbatches as measured; "
+                "overlap (0 to 1) takes any",
+            )
+        else:
+            lay_out(entries, self.feed, self.tokens, self.weights)
+
+    @property
+    def weights(self) -> list[Weight]:
+        """How much of the work grows with tokens and how much with pairs of tokens: by stage, or in one sum."""
+        if self.layers is not None and self.layers_per_stage is None:
+            whole = self.layers.sum_of_costs
+            kinds = self.layers.kinds
+            pairs = sum(
+                (each.attention * each.count * (each.costs.forward + each.costs.backward) for each in kinds),
+                Fraction(0),
+            )
+            return [Weight(whole.forward + whole.backward - pairs, pairs)]
+        return [self._weight(stage) for stage in range(self.stages or 1)]
+
+    def _weight(self, stage: int) -> Weight:
+        costs = costs_of_stage(self.times, self.memory, stage)
+        pairs = attention_of_stage(self.times, costs, stage)
+        return Weight(costs.forward + costs.backward - pairs.forward - pairs.backward, pairs.forward + pairs.backward)
 
     def _follow(self, framework: str) -> None:
         """Set what transfers wait for as in a framework.
@@ -171,11 +230,15 @@ class PipelineFields(Part):
         recomputed = None
         if self.recomputed_per_stage is not None:
             recomputed = resolve_recomputed(layers, self.layers_per_stage, self.recomputed_per_stage)
-        columns = zip(*stage_costs(layers, self.layers_per_stage, recomputed), strict=True)
-        forward, backward, to_input, to_weight, activation, held, static = columns
+        costs = stage_costs(layers, self.layers_per_stage, recomputed)
+        forward, backward, to_input, to_weight, activation, held, static = zip(*costs, strict=True)
         # bypasses the validation of user input: the costs of an empty stage are 0
         times = Times.model_construct(
-            forward=forward, backward=backward, backward_input=to_input, backward_weight=to_weight
+            forward=forward,
+            backward=backward,
+            backward_input=to_input,
+            backward_weight=to_weight,
+            **cast("dict[str, Any]", attention_shares(layers, self.layers_per_stage, recomputed)),
         )
         memory = Memory.model_construct(
             activation=activation,
@@ -240,6 +303,33 @@ class PipelineFields(Part):
                     f"must have one entry for each of the {counted(self.stages - 1, 'boundary')} between "
                     f"{counted(self.stages, 'stage')}; found {counted(len(values), 'entry')}",
                 )
+
+
+def _with_entries(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Take a list of microbatches apart: the entries, and the number of what runs through the pipeline."""
+    values = dict(values)
+    known = values.get("entries")
+    if "entries" in values and not (known is None or _are_read(known)):
+        raise WrongKeyError("entries", f"is not a known key; did you mean microbatches? {_LIST_OF_MICROBATCHES}")
+    given = values.get("microbatches")
+    if isinstance(given, (list, tuple)):
+        if not given:
+            raise WrongKeyError("microbatches", f"{_LIST_OF_MICROBATCHES}; found an empty list")
+        for place, each in enumerate(given):
+            if not isinstance(each, (Mapping, MicrobatchEntry)):
+                raise WrongKeyError(f"microbatches.{place}", f"{_LIST_OF_MICROBATCHES}; found {shown(each)}")
+        known = values["entries"] = tuple(each if isinstance(each, MicrobatchEntry) else dict(each) for each in given)
+        values["microbatches"] = 1  # until the entries are read
+    return values
+
+
+_EVEN = Weight(Fraction(1), Fraction(1))
+
+_LIST_OF_MICROBATCHES = "must be a number, or a list of mappings of " + ", ".join(MicrobatchEntry.model_fields)
+
+
+def _are_read(entries: object) -> bool:
+    return isinstance(entries, tuple) and all(isinstance(each, MicrobatchEntry) for each in entries)
 
 
 def _refuse_twofold_costs(values: Mapping[str, Any]) -> None:

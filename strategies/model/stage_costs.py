@@ -9,12 +9,13 @@ from typing import Annotated, NamedTuple, Self, TypeAlias
 from pydantic import PlainValidator, model_validator
 
 from strategies.model.backward_halves import refuse_contradiction, split_backward
-from strategies.model.numbers import PerStage, read_amount, read_duration, read_each, read_unit
+from strategies.model.numbers import PerStage, read_amount, read_duration, read_each, read_share, read_unit
 from strategies.model.overhead import Overhead
 from strategies.model.part import Part, WrongKeyError
 
 StageDurations: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_duration))]
 StageAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount))]
+StageShares: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_share))]
 DeviceAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount, "device"))]
 Unit: TypeAlias = Annotated[str, PlainValidator(read_unit)]
 
@@ -32,6 +33,10 @@ class Times(Part):
         I and W of each stage; if one is absent, it is the rest of B; if both are, half of B each.
     overlapped_forward_backward : number, list or mapping
         Any overlapped block whose forward is on that stage; if absent, see `Pipeline.overlap`.
+    attention : number, list or mapping or None
+        The share of F, and of B, that grows with pairs of tokens if microbatches differ; if absent, 0.
+    attention_backward, attention_weight : number, list or mapping or None
+        The same share of B, if it is another; and of W, if absent none: I has all of B's, as far as it is long enough.
     """
 
     forward: StageDurations
@@ -39,6 +44,9 @@ class Times(Part):
     backward_input: StageDurations | None = None
     backward_weight: StageDurations | None = None
     overlapped_forward_backward: StageDurations | None = None
+    attention: StageShares | None = None
+    attention_backward: StageShares | None = None
+    attention_weight: StageShares | None = None
 
     @model_validator(mode="after")
     def _backward_is_known(self) -> Self:
@@ -81,6 +89,15 @@ class Memory(Part):
         return type(self)(limit=self.limit, unit=self.unit)
 
 
+class AttentionTimes(NamedTuple):
+    """The part of each time of a stage that grows with pairs of tokens."""
+
+    forward: Fraction
+    backward: Fraction
+    backward_input: Fraction
+    backward_weight: Fraction
+
+
 class StageCosts(NamedTuple):
     """The exact costs of one stage."""
 
@@ -92,6 +109,24 @@ class StageCosts(NamedTuple):
     activation: Fraction
     held_for_weight: Fraction
     static: Fraction = Fraction(0)
+
+    def of_item(self, pairs: AttentionTimes, size: Fraction, attention: Fraction) -> StageCosts:
+        """Return the costs of an item of another size, and with more or fewer pairs of tokens."""
+        if size == attention == 1:
+            return self
+        times = (
+            size * (whole - part) + attention * part if part else size * whole
+            for whole, part in zip(self.durations, pairs, strict=True)
+        )
+        forward, backward, to_input, to_weight = times
+        return self._replace(
+            forward=forward,
+            backward=backward,
+            backward_input=to_input,
+            backward_weight=to_weight,
+            activation=size * self.activation,
+            held_for_weight=size * self.held_for_weight,
+        )
 
     def slowed(self, factor: Fraction) -> StageCosts:
         """Return the costs on a device that takes ``factor`` times as long for everything it computes."""
@@ -186,6 +221,34 @@ def costs_of_stage(times: Times, memory: Memory, stage: int) -> StageCosts:
         activation=activation,
         held_for_weight=activation if held is None else held,
         static=Fraction(0) if static is None else static,
+    )
+
+
+def attention_of_stage(times: Times, costs: StageCosts, stage: int) -> AttentionTimes:
+    """Return the part of each time of a stage that grows with pairs of tokens.
+
+    I and W together have as much of it as B. Attention has no weights, so W has none unless a share says so; but where
+    I is shorter than what B has, W has the rest.
+
+    Parameters
+    ----------
+    times : Times
+        As given.
+    costs : StageCosts
+        The costs of the stage, with every default filled in.
+    stage : int
+        Its number.
+    """
+    forward = entry(times.attention, stage) or Fraction(0)
+    backward = forward if times.attention_backward is None else entry(times.attention_backward, stage) or Fraction(0)
+    share = entry(times.attention_weight, stage) or Fraction(0)
+    whole = backward * costs.backward
+    weight = min(costs.backward_weight, max(share * costs.backward_weight, whole - costs.backward_input))
+    return AttentionTimes(
+        forward=forward * costs.forward,
+        backward=whole,
+        backward_input=min(costs.backward_input, max(Fraction(0), whole - weight)),
+        backward_weight=weight,
     )
 
 

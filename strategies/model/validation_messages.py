@@ -9,12 +9,16 @@ from pydantic import BaseModel, RootModel, ValidationError
 
 from strategies.model.numbers import in_one_line, shown
 
+_WRITTEN: dict[int | str, str] = {"entries": "microbatches"}
+"""Fields that a configuration writes as something else."""
+
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """Write all errors of a validation, one line each."""
     lines: list[str] = []
     for found in error.errors(include_url=False):
-        where = ".".join(shown(part) if not isinstance(part, str) else in_one_line(part[:60]) for part in found["loc"])
+        place = [_WRITTEN.get(part, part) for part in found["loc"]]
+        where = ".".join(shown(part) if not isinstance(part, str) else in_one_line(part[:60]) for part in place)
         message = _message(found["type"], found["msg"], found["loc"], found["input"], model)
         if cause := found.get("ctx", {}).get("error"):
             message = str(cause)
@@ -45,7 +49,7 @@ def keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
     for part in where:
         if inner is not None and isinstance(part, str) and part in inner.model_fields:
             inner = _model_in(inner.model_fields[part].annotation) or inner
-    return list(inner.model_fields) if inner is not None else []
+    return [key for key in inner.model_fields if key not in _WRITTEN] if inner is not None else []
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

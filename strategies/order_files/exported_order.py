@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from solver.errors import InputError
 from solver.problem import Block
@@ -23,10 +23,13 @@ class ExportedOrder:
         The actions of each device, with the microbatch numbers of the file.
     notes : tuple of str
         Notes on the file.
+    numbers : mapping of int to int
+        The number in the file of each microbatch.
     """
 
     orders: Sequence[Sequence[Token]]
     notes: tuple[str, ...]
+    numbers: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -71,7 +74,7 @@ def export_order(
         notes.insert(0, "microbatches were renumbered: PyTorch needs the last stage's forwards to run 0, 1, 2, …")
     if len({len(order) for order in orders}) > 1:
         notes.append("the rows differ in length, which PyTorch's loader takes")
-    return ExportedOrder(renumbered, tuple(notes))
+    return ExportedOrder(renumbered, tuple(notes), numbers)
 
 
 def _numbers(orders: Sequence[Sequence[Token]], last: int) -> dict[int, int]:

@@ -14,8 +14,10 @@ from solver.exact import common_scale, in_ticks
 from solver.numbered import ClassTable, TaskTable
 from solver.problem import Fusing
 from strategies.model.actions import KINDS, OpNames
+from strategies.model.items import Items
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
+from strategies.model.stage_costs import StageCosts
 
 Pair = tuple[int, int]
 """The classes of a forward and of a backward."""
@@ -25,35 +27,41 @@ Pair = tuple[int, int]
 class Halves:
     """The forwards and backwards that can share a block, in classes of equal cost on devices of equal pace.
 
-    Class k stands for stage k mod s on device k div s, if there are s stages: the first of their kind.
+    Where items differ, each stage counts once for each class of items. Class k then stands for cell k mod n on device
+    k div n, if there are n such cells: the first of their kind.
 
     Attributes
     ----------
     forwards, backwards : tuple of int
-        For each stage, the first one whose forwards, or whose backwards, cost the same.
+        For each cell, the first one whose forwards, or whose backwards, cost the same.
     alike : tuple of int
         For each device, the first one of the same pace.
     on_devices : tuple of (frozenset, frozenset)
         The classes of forwards and of backwards on each device.
+    items : Items
+        What runs through the pipeline.
     """
 
     forwards: tuple[int, ...]
     backwards: tuple[int, ...]
     alike: tuple[int, ...]
     on_devices: tuple[tuple[frozenset[int], frozenset[int]], ...]
+    items: Items
 
     @classmethod
     def of(cls, pipeline: Pipeline, placement: Placement) -> Halves:
         """Find the possible halves in a pipeline with a settled number of stages."""
-        forwards = _classes((cost.forward, cost.overlapped) for cost in pipeline.work)
-        backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight) for cost in pipeline.work)
+        forwards, backwards = _cell_classes(pipeline)
+        several = len(pipeline.items.classes)
         alike = _classes(pipeline.pace(device) for device in range(pipeline.devices))
         on_devices: list[tuple[frozenset[int], frozenset[int]]] = []
         for device, local in enumerate(placement.local_stages):
-            first, stages = alike[device] * len(forwards), [each.stage for each in local if each.microbatches]
-            sides = (frozenset(first + classes[stage] for stage in stages) for classes in (forwards, backwards))
+            stages = [each.stage for each in local if each.microbatches]
+            here = [stage * several + each for stage in stages for each in range(several)]
+            first = alike[device] * len(forwards)
+            sides = (frozenset(first + classes[cell] for cell in here) for classes in (forwards, backwards))
             on_devices.append((next(sides), next(sides)))
-        return cls(forwards, backwards, alike, tuple(on_devices))
+        return cls(forwards, backwards, alike, tuple(on_devices), pipeline.items)
 
     def fusing(self, tasks: TaskTable, second_kind: str, durations: Mapping[Pair, int]) -> Fusing:
         """Write which operations of a problem may share a block.
@@ -68,14 +76,16 @@ class Halves:
             The duration of each pair of classes, in ticks.
         """
         names = cast("OpNames", tasks.names)
-        stage, kind, _ = names.parts(tasks.codes)
+        stage, kind, item = names.parts(tasks.codes)
+        several = len(self.items.classes)
+        cell = stage if several == 1 else stage * several + self.items.of[item]
         halves: list[ClassTable] = []
         for side, (half, of_stages) in enumerate((("F", self.forwards), (second_kind, self.backwards))):
-            here = np.full((len(self.on_devices), names.stages), -1)
+            here = np.full((len(self.on_devices), len(of_stages)), -1)
             for device, classes in enumerate(self.on_devices):
                 first = self.alike[device] * len(of_stages)
                 here[device] = [first + each if first + each in classes[side] else -1 for each in of_stages]
-            halves.append(ClassTable(tasks, np.where(kind == KINDS.index(half), here[tasks.device, stage], -1)))
+            halves.append(ClassTable(tasks, np.where(kind == KINDS.index(half), here[tasks.device, cell], -1)))
         return Fusing(halves[0], halves[1], durations)
 
 
@@ -120,23 +130,57 @@ def block_scale(pipeline: Pipeline, halves: Halves) -> int:
         paces = {pipeline.pace(device): device for device in range(pipeline.devices)}
         times = (cost.overlapped for device in paces.values() for cost in pipeline.costs_on(device))
         return common_scale(each for each in times if each is not None)
+    overhead = Fraction(0) if pipeline.overhead is None else pipeline.overhead.forward
+    if not pipeline.overlap:  # a block lasts as long as its halves
+        return common_scale([overhead, *(time for cost in _costs(pipeline) for time in cost.durations)])
+    cells = _cells(pipeline)
     shorter: set[Fraction] = set()
     whole: set[Fraction] = set()
     for device, (forwards, backwards) in enumerate(halves.on_devices):
-        work, pace = pipeline.work, pipeline.pace(device)
+        work, pace = cells, pipeline.pace(device)
         here = [pace * work[forward % len(work)].forward for forward in forwards]
         there = [pace * work[backward % len(work)].backward for backward in backwards]
-        shorter.update(each for each in here if each <= max(there, default=0))
-        shorter.update(each for each in there if each <= max(here, default=0))
+        longest_here, longest_there = max(here, default=0), max(there, default=0)
+        shorter.update(each for each in here if each <= longest_there)
+        shorter.update(each for each in there if each <= longest_here)
         whole.update((*here, *there))
-    overhead = Fraction(0) if pipeline.overhead is None else pipeline.overhead.forward
     return common_scale([overhead, *whole, *((pipeline.overlap or 0) * each for each in shorter)])
 
 
 def block_duration(pipeline: Pipeline, pair: Pair) -> Fraction:
     """Return the duration of a block by the classes of its halves, in the user's unit."""
-    device, forward = divmod(pair[0], len(pipeline.work))
-    return pipeline.block_duration(forward, pair[1] % len(pipeline.work), device)
+    device, stages, classes = _pair(pipeline, pair)
+    return pipeline.block_duration(*stages, device, classes)
+
+
+def _costs(pipeline: Pipeline) -> Iterator[StageCosts]:
+    """Yield different costs of stages on devices, without those of every class of items that are the same."""
+    for pace in {pipeline.pace(device): device for device in range(pipeline.devices)}.values():
+        unlike = {id(cost): cost for works in pipeline.costs_by_class for cost in works}
+        yield from (pipeline.with_pace(cost, pace) for cost in unlike.values())
+
+
+def _cell_classes(pipeline: Pipeline) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Name the cell of each stage and class of items by the first cell whose forwards, or backwards, cost the same."""
+    if len(pipeline.items.classes) == 1:
+        forwards = _classes((cost.forward, cost.overlapped) for cost in pipeline.work)
+        backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight) for cost in pipeline.work)
+        return forwards, backwards
+    classes = _classes(id(cost) for cost in _cells(pipeline))  # alike stages share their costs
+    return classes, classes
+
+
+def _cells(pipeline: Pipeline) -> list[StageCosts]:
+    """List the work of each stage and, there, of each class of items."""
+    return [cost for stage in zip(*pipeline.costs_by_class, strict=True) for cost in stage]
+
+
+def _pair(pipeline: Pipeline, pair: Pair) -> tuple[int, tuple[int, int], tuple[int, int]]:
+    """Return the device of a pair, the stages of both halves, and the classes of their items."""
+    several = len(pipeline.items.classes)
+    cells = several * (pipeline.stages or 0)
+    (first, here), (second, there) = (divmod(half % cells, several) for half in pair)
+    return pair[0] // cells, (first, second), (here, there)
 
 
 def saving_blocks(pipeline: Pipeline, placement: Placement, *, split_backward: bool) -> tuple[Halves, frozenset[Pair]]:
@@ -164,15 +208,28 @@ def saving_blocks(pipeline: Pipeline, placement: Placement, *, split_backward: b
 
 
 def _saves(pipeline: Pipeline, pair: Pair, *, split_backward: bool) -> bool:
-    device, forward = divmod(pair[0], len(pipeline.work))
-    return saves(pipeline, forward, pair[1] % len(pipeline.work), device, split_backward=split_backward)
+    device, stages, classes = _pair(pipeline, pair)
+    return saves(pipeline, *stages, device, split_backward=split_backward, classes=classes)
 
 
-def saves(pipeline: Pipeline, forward_stage: int, backward_stage: int, device: int, *, split_backward: bool) -> bool:
-    """Return whether a block is shorter than its two halves in sequence."""
-    costs = pipeline.costs_on(device)
-    backward = costs[backward_stage].least_backward(split_backward)
-    return pipeline.block_duration(forward_stage, backward_stage, device) < costs[forward_stage].forward + backward
+def saves(
+    pipeline: Pipeline,
+    forward_stage: int,
+    backward_stage: int,
+    device: int,
+    *,
+    split_backward: bool,
+    classes: tuple[int, int] | None = None,
+) -> bool:
+    """Return whether a block is shorter than its two halves in sequence: of items, or of the mean of all."""
+    stages = (forward_stage, backward_stage)
+    if classes is None:
+        forward, backward = (pipeline.costs_on(device)[stage] for stage in stages)
+    else:
+        works = (pipeline.costs_by_class[each][stage] for each, stage in zip(classes, stages, strict=True))
+        forward, backward = (pipeline.with_pace(work, device) for work in works)
+    together = pipeline.block_duration(*stages, device, classes)
+    return together < forward.forward + backward.least_backward(split_backward)
 
 
 def _classes(values: Iterable[Hashable]) -> tuple[int, ...]:

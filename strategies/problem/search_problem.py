@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple, cast
+
+import numpy as np
 
 from solver.exact import in_ticks
 from solver.numbered import TaskTable
@@ -38,7 +41,22 @@ def left_out(pipeline: Pipeline, placement: Placement, allowed: Allowed) -> str:
     split = allowed.split_backward
     with_blocks = allowed.overlap or not saving_blocks(pipeline, placement, split_backward=split)[1]
     parts = [*([] if split else ["with whole backwards"]), *([] if with_blocks else ["without overlapped blocks"])]
+    parts += ["with these microbatches in each direction"] if are_divided(pipeline, placement) else []
     return f" {' and '.join(parts)}" if parts else ""
+
+
+def are_divided(pipeline: Pipeline, placement: Placement) -> bool:
+    """Return whether the order of feeding decides which microbatches pass which way, and some of them differ."""
+    return len(placement.homes) > 1 and pipeline.has_unequal_items
+
+
+def division_notes(pipeline: Pipeline, placement: Placement, label: str) -> Iterator[str]:
+    """Say that a bound holds only for the microbatches that pass each way."""
+    if are_divided(pipeline, placement):
+        yield (
+            f"{label}: the first half of the microbatches that are fed pass one way, the others the opposite way; its "
+            "bound holds for these halves, and another feed may be shorter"
+        )
 
 
 def build_search_problem(
@@ -46,10 +64,10 @@ def build_search_problem(
 ) -> Problem:
     """Write a pipeline as a problem to be searched.
 
-    Microbatches are alike: no cost depends on the microbatch, so those of one direction can be numbered such that every
-    (stage, kind) takes them in increasing order. Precedences impose that order here, and only here; they must go if
-    costs ever depend on the microbatch. If an I can be merged with its W, only the unmerged W's could be numbered that
-    way, so the order of W's is left open: otherwise I1 B2 W1 would be lost.
+    Microbatches that are alike, and in one direction, can be numbered such that every (stage, kind) takes them in
+    increasing order; of those that are cut into slices, every (stage, kind, slice). Precedences impose that order here,
+    and only here, among equal ones; those that differ may run in any order. If an I can be merged with its W, only the
+    unmerged W's could be numbered that way, so the order of W's is left open: otherwise I1 B2 W1 would be lost.
 
     Parameters
     ----------
@@ -68,20 +86,23 @@ def build_search_problem(
         Its keys are `Op`; `pipeline_actions` translates the orders that a search makes of them.
     """
     plain = build_problem(pipeline, placement, split_all(placement, split_backward))
-    chains = _chains(placement, "FIW" if split_backward else "FB")
+    chains = _chains(pipeline, placement, "FIW" if split_backward else "FB")
     assert isinstance(plain.tasks, TaskTable)
     ops = [op for op in plain.tasks if isinstance(op, Op)]
     inputs = [op for op in ops if op.kind == "I"]
+    class_of = [0] * placement.microbatches if len(pipeline.items.classes) == 1 else pipeline.items.of.tolist()
     whole = {
-        (device, stage): in_ticks(cost.backward, plain.ticks_per_unit)
+        (device, stage, place): in_ticks(pipeline.with_pace(cost[stage], device).backward, plain.ticks_per_unit)
         for homes in placement.homes
-        for stage, (device, cost) in enumerate(zip(homes, pipeline.costs_at(homes), strict=True))
+        for stage, device in enumerate(homes)
+        for place, cost in enumerate(pipeline.costs_by_class)
     }
     merged: dict[Key, int] = {}
     for op in inputs:
         task = plain.tasks[op]
-        if whole[task.device, op.stage] < task.duration + plain.tasks[op._replace(kind="W")].duration:
-            merged[op] = whole[task.device, op.stage]
+        together = whole[task.device, op.stage, class_of[op.microbatch]]
+        if together < task.duration + plain.tasks[op._replace(kind="W")].duration:
+            merged[op] = together
     fusing = Fusing()
     if overlap:
         halves, pairs = saving_blocks(pipeline, placement, split_backward=split_backward)
@@ -103,6 +124,7 @@ def build_search_problem(
         partners={op: op._replace(kind="W") for op in inputs},
         merged_durations=merged,
         chains=chains,
+        repeats=not pipeline.has_unequal_items,
     )
 
 
@@ -125,15 +147,30 @@ def build_repetition(pipeline: Pipeline, placement: Placement, allowed: Allowed,
     return Repetition(problem, tuple(left[direction[cast("Op", chain[0]).microbatch]] for chain in problem.chains))
 
 
-def _chains(placement: Placement, kinds: str) -> list[list[Key]]:
-    """List the tasks of each (direction, stage, kind) by microbatch."""
+def _chains(pipeline: Pipeline, placement: Placement, kinds: str) -> list[list[Key]]:
+    """List the tasks of each (direction, stage, kind) by microbatch, those of equal ones together."""
     return [
-        [Op(stage, kind, microbatch) for microbatch in microbatches]
+        [Op(stage, kind, item) for item in equal]
         for microbatches, homes in placement.directions()
         for stage in range(len(homes))
+        for equal in _equal(pipeline, microbatches)
         for kind in kinds
-        if microbatches
     ]
+
+
+def _equal(pipeline: Pipeline, items: range) -> list[Sequence[int]]:
+    """Group items that may change places: of microbatches whose slices are alike one by one, the same slices."""
+    if pipeline.entries is None:
+        return [items] if items else []
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    given = pipeline.items
+    firsts = [*np.flatnonzero(given.slice == 0).tolist(), len(given.of)]
+    for first, last in pairwise(firsts):
+        alike = tuple(given.of[first:last].tolist())
+        for item in range(first, last):
+            if item in items:
+                groups[alike, item - first].append(item)
+    return list(groups.values())
 
 
 def numbered_in_turn(problem: Problem, orders: Orders) -> list[list[Action]]:

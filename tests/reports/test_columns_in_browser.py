@@ -34,6 +34,7 @@ ASK = """([columns, texts]) => {
     microbatch: [...made.microbatch], critical: rows.filter((row) => made.isCritical[row]), memory: made.memory,
     device: rows.map((row) => page.deviceOf(made, row)), lead: [...made.lead], order: page.orderText(made),
     waited: rows.map((row) => page.wordsOf(made, row)[3]), transfers: made.transfers,
+    words: rows.map((row) => page.wordsOf(made, row).slice(0, 2)), items: rows.map((row) => page.itemOf(made, row)),
   };
 }"""
 
@@ -73,7 +74,12 @@ def assert_the_same(sheet: Sheet, schedule: Schedule) -> None:
         changes = [(time / scale, level / amounts) for time, level in known]
         assert max(steps["level"], default=0) == pytest.approx(max((level for _, level in changes), default=0))
         assert levels(list(zip(steps["time"], steps["level"], strict=True))) == pytest.approx(levels(changes))
-    expected = [row["waited"] for row in bar_rows(shown)]
+    bars = bar_rows(shown)
+    assert found["words"] == [
+        [bar["action"], f"device {bar['device']}, stage {bar['stage']}, microbatch {bar['microbatch']}"] for bar in bars
+    ]
+    assert found["items"] == [str(bar["microbatch"]) for bar in bars]
+    expected = [row["waited"] for row in bars]
     leads = leading_rows(rows)
     for told, lead in zip(found["waited"], leads, strict=True):
         assert NUMBER.sub("", told) == NUMBER.sub("", expected[lead])
@@ -125,6 +131,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "huge times": {"times": dict.fromkeys(UNEVEN, 325000000000.0)},
     "tiny times": {"times": dict.fromkeys(UNEVEN, 1e-07)},
     "no memory": {"memory": {"activation": 0}},
+    "microbatches that differ": {"microbatches": [{"count": 3}, {"size": 2}, {"size": 0.1234567890123456}, {}]},
 }
 
 
@@ -132,11 +139,27 @@ MODELS: dict[str, dict[str, Any]] = {
 def test_columns_of_every_model_are_read_as_they_were(blank: Sheet, name: str) -> None:
     mapping = {"devices": 4, "microbatches": 6, "stages": 4, **MODELS[name]}
     given = Pipeline.from_mapping(mapping)
-    is_usual = (mapping["devices"], mapping["microbatches"]) == (4, 6)
+    is_usual = (given.devices, given.microbatches) == (4, 6)
     for strategy in ("1f1b", "zb-h1", "dualpipe") if is_usual else ("1f1b",):
         schedule = ppopt.evaluate(given, strategy)
         assert bool(schedule.presented().transfers) == (name == "transfers that wait")
         assert_the_same(blank, schedule)
+
+
+def test_slices_are_called_by_their_microbatch(blank: Sheet) -> None:
+    costs = {
+        "communication": {"transfer": 0.25},
+        "p2p": "links",
+        "times": {"forward": 1, "backward": 2, "attention": 0.5},
+    }
+    sliced = {"microbatches": [{"count": 3, "slices": 2}], "tokens": 1000}
+    schedule = ppopt.evaluate(Pipeline.from_mapping({"devices": 2, "stages": 2, **sliced, **costs}), "seq1f1b")
+    assert_the_same(blank, schedule)
+    found = decoded(blank, schedule)
+    assert set(found["items"]) == {"0.0", "0.1", "1.0", "1.1", "2.0", "2.1"}
+    assert "0F2.1" in {name for name, _ in found["words"]}
+    assert "0F5" in found["order"]  # in the order's grammar slices are numbered through
+    assert found["transfers"][-1]["transfer"].startswith("1B2.0 ")
 
 
 def test_columns_of_a_measured_step_are_read_as_they_were(blank: Sheet) -> None:

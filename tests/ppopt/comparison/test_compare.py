@@ -25,6 +25,9 @@ from reports.page import sentences
 from strategies.language.registry import all_strategies
 from tests.running import interrupted
 
+WHOLE = {name for name, each in all_strategies().items() if not each.requirements.takes_slices}
+"""Those that run whole microbatches."""
+
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["compare", *arguments], catch_exceptions=False)
@@ -57,7 +60,7 @@ def strategies_of(output: str) -> list[str]:
 def test_everything_is_compared_on_one_model() -> None:
     made = ppopt.compare(pipeline(memory={"static": 1}), time_limit=8)
     names = {schedule.strategy for schedule in made.schedules}
-    assert names == {*all_strategies(), *(f"optimized-{placement}" for placement in made.searched)}
+    assert names == {*WHOLE, *(f"optimized-{placement}" for placement in made.searched)}
     assert len({schedule.pipeline.ideal for schedule in made.schedules}) == 1
     assert made.pipeline.stages == 4
     assert {schedule.pipeline.stages for schedule in made.schedules if schedule.strategy == "interleaved"} == {8}
@@ -188,7 +191,7 @@ def test_a_baseline_is_found_among_the_others_whatever_it_is_called(tmp_path: Pa
     made = ppopt.compare(costs, optimize=False, baseline="Interleaved1F1B")
     assert made.baseline is not None
     assert made.baseline.strategy == "interleaved:stages=8"
-    assert len(made.schedules) == len(all_strategies())
+    assert len(made.schedules) == len(WHOLE)
     file = tmp_path / "costs.yaml"
     file.write_text(
         "{devices: 4, stages: 4, microbatches: 12, times: {forward: 1, backward: 2}, "
@@ -245,7 +248,7 @@ def test_schedules_can_be_excluded(excluded: list[str], left: list[str]) -> None
 def test_all_but_those_excluded_are_compared() -> None:
     made = ppopt.compare(pipeline(stages=4), optimize=False, exclude=["dualpipe", "interleaved"])
     names = {each.strategy.partition(":")[0] for each in made.schedules}
-    assert names == {*all_strategies()} - {"dualpipe", "interleaved"}
+    assert names == WHOLE - {"dualpipe", "interleaved"}
 
 
 def test_names_that_are_excluded_must_be_known() -> None:
@@ -316,7 +319,7 @@ def test_a_comparison_makes_a_table_for_pandas() -> None:
 
 def test_csv_is_flat() -> None:
     rows = list(csv.DictReader(io.StringIO(run("--no-optimize", "--format", "csv").stdout)))
-    assert len(rows) == len(all_strategies())
+    assert len(rows) == len(WHOLE)
     assert {f"ladder_{step}" for step in STEPS} < set(rows[0])
     assert "idle" not in rows[0]
     assert float(rows[0]["bound"]) == float(rows[0]["makespan"]) - float(rows[0]["ladder_order"])

@@ -57,9 +57,31 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "after the step": ("1f1b", {"unit": "ms", "step": {"after": 3.5}}),
 }
 
+DIFFERING: dict[str, tuple[str, dict[str, Any]]] = {
+    "sizes": (
+        "zb-h1",
+        {"microbatches": [{"count": 2, "size": 2, "attention": 4}, {"size": 0.1234567890123456}, {"count": 5}]},
+    ),
+    "documents": (
+        "1f1b",
+        {"microbatches": [{"documents": [300, 777]}, {"count": 3}], "tokens": 1000, "feed": "pyramid"},
+    ),
+    "the best feed": ("1f1b", {"microbatches": [{"size": 3}, {"size": 0.5}, {"count": 4}], "feed": "best"}),
+    "bidirectional and different": ("chimera", {"microbatches": [{"count": 3}, {"count": 3, "size": 2}]}),
+    "slices": ("seq1f1b", {"microbatches": [{"count": 12, "slices": 3}], "tokens": 1000}),
+    "slices of documents": (
+        "seq1f1b",
+        {
+            "microbatches": [{"documents": [300, 450], "slices": 2, "cut": "equal"}, {"slices": [9, 991]}],
+            "tokens": 1000,
+        },
+    ),
+    "a strategy's own slices": ("seq1f1b:slices=4", {"microbatches": 5, "tokens": 4096}),
+}
+
 
 def schedule_of(case: str) -> Schedule:
-    strategy, more = CASES[case]
+    strategy, more = (CASES | DIFFERING)[case]
     mapping = {"devices": 4, "microbatches": 8, "times": RAW if "raw" in case else UNEVEN, **more}
     if mapping.get("stages", 4) != 4 or (mapping["devices"] != 4 and "times" not in more):
         mapping["times"] = {"forward": 1.1, "backward_input": 1.3, "backward_weight": 0.7}
@@ -72,16 +94,41 @@ def written(path: Path, schedules: Sequence[Schedule]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *DIFFERING])
 def test_a_trace_gives_back_the_costs_that_made_it(case: str, tmp_path: Path) -> None:
     schedule = schedule_of(case)
     trace = written(tmp_path / "trace.json", [schedule])
     found = ppopt.profile(trace)
     assert found.pipeline == schedule.pipeline
     assert found.placement == schedule.placement
+    assert found.orders == schedule.orders
     costs = tmp_path / "costs.yaml"
     costs.write_text(found.to_yaml())
     assert Pipeline.from_file(costs) == schedule.pipeline
+
+
+@pytest.mark.parametrize("case", DIFFERING)
+def test_microbatches_that_differ_are_read_back_but_not_as_noise_or_as_measured(case: str, tmp_path: Path) -> None:
+    schedule = schedule_of(case)
+    trace = written(tmp_path / "trace.json", [schedule])
+    found = ppopt.profile(trace)
+    again = ppopt.evaluate(found.pipeline, schedule.strategy)
+    assert again.exact_makespan == schedule.exact_makespan
+    assert again.orders == schedule.orders
+    for write in (found.spread_csv, found.spread_yaml):
+        with pytest.raises(InputError, match="and a spread takes only those that are alike"):
+            write()
+    alike = evaluated("1f1b", Pipeline.from_mapping({"devices": 4, "microbatches": schedule.pipeline.microbatches}))
+    for predicted in (schedule, alike):
+        with pytest.raises(InputError, match="and --against takes only those that are alike"):
+            compare_with_measured(predicted, [str(trace)], None)
+
+
+def test_a_slice_is_named_by_stage_microbatch_and_slice(tmp_path: Path) -> None:
+    trace = written(tmp_path / "trace.json", [schedule_of("slices")])
+    events = [each for each in json.loads(trace.read_text())["traceEvents"] if each["ph"] == "X"]
+    (one,) = (each for each in events if each["args"] == {"stage": 3, "microbatch": 34} and each["name"][0] == "F")
+    assert one["name"] == "F 3.11.1"
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -12,7 +12,6 @@ import pytest
 
 from ppopt import Pipeline, Schedule
 from tests.conftest import DATA
-from tests.documented_schedule import documented_schedule
 from tests.evaluated import UNIT, evaluated
 
 ROWS = json.loads((DATA / "catalogue_rows.json").read_text())["rows"]
@@ -39,12 +38,19 @@ def costs_of(row: dict[str, Any]) -> Pipeline:
         {
             "devices": row["p"],
             "stages": row.get("stages", _stages_of(row)),
-            "microbatches": row["m"] * row["options"].get("splits", 1),
+            "microbatches": _microbatches(row),
+            "tokens": 1,
             "times": {key: row[kind] for kind, key in kinds.items() if kind in row} or UNIT,
             "p2p_latency": row.get("latency", 0),
             "memory": memory,
         }
     )
+
+
+def _microbatches(row: dict[str, Any]) -> Any:
+    """Return the number, or the sequences cut into slices of one token, for which the times are given."""
+    splits = row["options"].get("splits", 1)
+    return [{"count": row["m"], "documents": [splits], "slices": [1] * splits}] if splits > 1 else row["m"]
 
 
 def named(row: dict[str, Any]) -> str:
@@ -71,8 +77,6 @@ def test_every_row_and_order_is_there() -> None:
 
 
 def made_of(row: dict[str, Any]) -> Schedule:
-    if row["schedule"] == "seq1f1b":
-        return documented_schedule(costs_of(row), pieces=row["options"]["splits"])
     return evaluated(named(row), costs_of(row))
 
 

@@ -206,6 +206,8 @@ def test_eager_1f1b_holds_depth_times_the_warm_up_and_is_no_shorter_without_late
 
 @pytest.mark.parametrize(("p", "sequences", "pieces"), every((1, 2, 4, 8), (8, 9), (1, 2, 4)))
 def test_the_example_of_the_documentation(p: int, sequences: int, pieces: int) -> None:
-    made = documented_schedule(costs(p, sequences * pieces, WHOLE, p), pieces=pieces)
+    listed = [{"count": sequences, "documents": [pieces], "slices": [1] * pieces}]
+    sliced = costs(p, 1, WHOLE, p).model_copy(update={"tokens": 1, "microbatches": listed})
+    made = documented_schedule(sliced)
     assert idle(made) == (p - 1) * sum(WHOLE)
-    assert made.peak_memory == tuple(p - d + pieces - 1 for d in range(p))
+    assert made.peak_memory == (sequences * pieces,) * p

@@ -16,11 +16,11 @@ NAMES = list(all_strategies())
 MAY_DEADLOCK = ("interleaved", "interleaved-overlap")
 
 
-def test_the_24_schedules_are_there() -> None:
+def test_the_25_schedules_are_there() -> None:
     assert NAMES == [
         "1f1b", "1f1b-overlap", "1f1b-v", "chimera", "dualpipe", "dualpipe-v", "eager-1f1b", "gpipe", "hanayo",
-        "interleaved", "interleaved-group", "interleaved-overlap", "looped-bfs", "v-half", "v-half-primus", "v-min",
-        "v-min-primus", "zb-auto", "zb-h1", "zb-h2", "zb-interleaved", "zb-v", "zb-v-auto", "zb1p",
+        "interleaved", "interleaved-group", "interleaved-overlap", "looped-bfs", "seq1f1b", "v-half", "v-half-primus",
+        "v-min", "v-min-primus", "zb-auto", "zb-h1", "zb-h2", "zb-interleaved", "zb-v", "zb-v-auto", "zb1p",
     ]  # fmt: skip
 
 
@@ -49,11 +49,13 @@ def test_a_schedule_runs_completely_or_says_why_not(name: str, p: int) -> None:
 @given(data=st.data(), p=st.integers(1, 9), m=st.integers(1, 20))
 def test_no_schedule_deadlocks_but_where_its_rule_says_so(data: st.DataObject, p: int, m: int) -> None:
     strategy = all_strategies()[data.draw(st.sampled_from([name for name in NAMES if name not in MAY_DEADLOCK]))]
-    bounds = {"group_size": p, "waves": 3, "depth": 5}
+    bounds = {"group_size": p, "waves": 3, "depth": 5, "slices": 5, "equal": 2}
     options = {key: data.draw(st.none() | st.integers(1, bounds[key])) for key in strategy.options}
     if strategy.requirements.stages_per_device is None and "waves" not in strategy.options:
         options["stages"] = p * data.draw(st.integers(1, 4))
-    costs = pipeline(p, m, p2p_latency=data.draw(st.sampled_from([0, 0.5, 7])))
+    if options.get("slices") is None:
+        options.pop("equal", None)
+    costs = pipeline(p, m, p2p_latency=data.draw(st.sampled_from([0, 0.5, 7])), tokens=40)
     if not strategy.requirements.unmet(strategy.name, costs):
         made = ppopt.evaluate(costs, strategy.name, engine="graph", **options)
         assert ppopt.violations(made.problem, made.rows) == []

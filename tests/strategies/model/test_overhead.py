@@ -6,11 +6,11 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import ppopt
-from ppopt import InputError, Pipeline
+from ppopt import DeadlockError, InputError, Pipeline
 from ppopt.optimization.ladders import measure_ladders
 from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated_if_complete
@@ -66,7 +66,10 @@ def test_an_overhead_makes_every_makespan_that_of_longer_times(
     if all_strategies()[name].requirements.unmet(name, plain):
         return
     cut = plain.recut(stages)  # then the overhead: it belongs to the operations of the new cut
-    made = evaluated_if_complete(f"{name}:stages={stages}", plain.model_copy(update={"overhead": overhead}), engine)
+    try:
+        made = evaluated_if_complete(f"{name}:stages={stages}", plain.model_copy(update={"overhead": overhead}), engine)
+    except DeadlockError:  # whatever the times
+        assume(False)
     longer = evaluated_if_complete(name, with_longer_times(cut, overhead), engine)
     assert [list(order) for order in made.orders] == [list(order) for order in longer.orders]
     assert made.exact_makespan == longer.exact_makespan

@@ -1,0 +1,1 @@
+"""The order in which microbatches are fed to a schedule."""

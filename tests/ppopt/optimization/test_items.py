@@ -1,0 +1,134 @@
+"""Searches of orders of microbatches that differ, or are cut into slices."""
+
+from __future__ import annotations
+
+import json
+import random
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ppopt
+from ppopt import InputError, Pipeline
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
+from tests.running import call_ppopt
+from tests.solver.bounds.exact_optimum import ExactModel
+
+
+def drawn(seed: int) -> Pipeline:
+    draw = random.Random(seed)
+    listed: list[dict[str, Any]] = [
+        {"size": draw.choice([0.5, 1, 2, 3]), "attention": draw.choice([1, 4])} for _ in range(draw.randint(2, 3))
+    ]
+    if seed % 3 == 0:
+        listed = [{"documents": [12], "slices": [5, 7]}, {"documents": [20], "slices": 2}]
+    return Pipeline.from_mapping(
+        {
+            "devices": 2,
+            "tokens": 10,
+            "microbatches": listed,
+            "times": {"forward": [1, 2], "backward": [3, 2], "attention": 0.5},
+            "p2p_latency": draw.choice([0, 0.5]),
+            "memory": {"limit": draw.choice([4, 5, 9])},
+        }
+    )
+
+
+@pytest.mark.exhaustive(3)
+@pytest.mark.parametrize("seed", range(12))
+def test_a_search_proves_the_optimum_of_small_ones(seed: int) -> None:
+    pipeline = drawn(seed)
+    try:
+        found = ppopt.optimize(pipeline, time_limit=20, workers=1, split_backward=seed % 2 == 0)
+    except ppopt.InfeasibleError:
+        assert max(cost.activation for costs in pipeline.costs_by_class for cost in costs) > 1
+        return
+    problem = build_search_problem(found.pipeline, found.layout, split_backward=seed % 2 == 0)
+    optimum = ExactModel(problem).solve()
+    assert optimum is not None
+    assert found.exact_makespan == Fraction(optimum, problem.ticks_per_unit)
+    assert found.status == "optimal"
+    assert not ppopt.violations(found.problem, found.rows)
+
+
+def test_a_search_is_never_worse_than_published_schedules_in_the_best_feeding_order() -> None:
+    draw = random.Random(4)
+    sizes = [{"size": draw.randint(2, 20) / 10} for _ in range(8)]
+    pipeline = Pipeline.from_mapping(
+        {"devices": 4, "microbatches": sizes, "times": {"forward": 1, "backward": 2}, "memory": {"limit": 6}}
+    )
+    found = ppopt.optimize(pipeline, time_limit=3, workers=1, split_backward=False)
+    rivals = [ppopt.evaluate(pipeline.model_copy(update={"feed": feed}), "1f1b") for feed in ("given", "pyramid")]
+    assert found.fits
+    assert all(found.makespan <= rival.makespan for rival in rivals if rival.fits)
+    assert found.bound is not None
+    assert found.bound <= found.makespan
+
+
+@pytest.mark.parametrize("command", ["plan", "frontier", "rehearse", "calibrate"])
+def test_who_takes_only_equal_microbatches_says_so_by_name(command: str, tmp_path: Path) -> None:
+    lengths = tmp_path / "lengths.txt"
+    lengths.write_text("10 20\n5\n")
+    more = {"rehearse": ["1f1b"], "calibrate": ["--measured", "1f1b=10"], "plan": ["1f1b"]}.get(command, [])
+    given = ["--devices", "2", "--lengths", str(lengths), "--tokens", "10"]
+    if command == "frontier":  # takes those of stages, and not of layers
+        given = ["-c", str(_layers(tmp_path))]
+    done = call_ppopt(command, *more, *given)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert command in done.stderr
+    assert "alike" in done.stderr
+
+
+def _layers(folder: Path) -> Path:
+    config = folder / "layers.json"
+    layers = [{"name": "t", "count": 4, "forward": 1, "backward": 2}]
+    config.write_text(json.dumps({"devices": 2, "layers": layers, "microbatches": [{"size": 2}, {}]}))
+    return config
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_frontier_has_the_optimum_at_each_of_its_limits(seed: int) -> None:
+    draw = random.Random(seed)
+    listed = [{"size": draw.choice([1, 2, 3]), "attention": draw.choice([1, 2])} for _ in range(3)]
+    pipeline = Pipeline.from_mapping(
+        {
+            "devices": 2,
+            "stages": 2,
+            "microbatches": listed,
+            "times": {"forward": [1, 2], "backward": [3, 2], "attention": 0.5},
+            "p2p_latency": 0.5,
+        }
+    )
+    found = ppopt.frontier(pipeline, placement="linear", time_limit=12, workers=1)
+    layout = make_placement("linear", 2, 2, 3)
+    for point in found.points:
+        problem = build_search_problem(pipeline.with_limit(Fraction(str(point.limit))), layout)
+        optimum = ExactModel(problem).solve()
+        assert optimum is not None
+        assert point.makespan == float(Fraction(optimum, problem.ticks_per_unit))
+        assert all(bound <= point.makespan for limit, bound in found.bounds if limit >= float(point.limit))
+
+
+def test_slices_are_searched_in_one_direction() -> None:
+    with pytest.raises(InputError, match="all pass in one direction"):
+        ppopt.optimize(drawn(0), placement="bidirectional", time_limit=1)
+
+
+def test_in_two_directions_the_claim_names_the_halves_that_pass_each_way() -> None:
+    sizes = [{"size": 3}, {"size": 2}, {"size": 1}, {"size": 0.5}]
+    found = {}
+    for feed in ([0, 1, 2, 3], [0, 3, 1, 2]):
+        given = Pipeline.from_mapping({"devices": 2, "microbatches": sizes, "memory": {"static": 1}, "feed": feed})
+        made = ppopt.optimize(given, placement="bidirectional", time_limit=3)
+        assert made.status == "optimal"
+        assert "with these microbatches in each direction has a makespan below" in ppopt.explain(made)
+        assert any("its bound holds for these halves, and another feed may be shorter" in note for note in made.notes)
+        assert any("for these halves" in note for note in ppopt.evaluate(given, "chimera").notes)
+        found[tuple(feed)] = made.exact_makespan
+    assert len(set(found.values())) == 2  # so no claim for all feeds is true
+    alike = Pipeline.from_mapping({"devices": 2, "microbatches": 4, "memory": {"static": 1}})
+    assert not any("for these halves" in note for note in ppopt.evaluate(alike, "chimera").notes)
