@@ -62,6 +62,7 @@ from strategies.model.numbers import shown
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.given_order import GivenOrder, Named
+from strategies.problem.search_problem import TWO_WAYS, are_divided
 
 SHORTEST_SEARCH_OF_MANY = 6
 """Least time of a search per operation, in multiples of the fastest evaluation per operation."""
@@ -166,7 +167,7 @@ def compare(
     )
     exclusions = read_exclusions(exclude)
     own = options.runs_for
-    options = replace(options, one_way=isinstance(pipeline, Pipeline) and pipeline.are_sliced)
+    options = replace(options, one_way=isinstance(pipeline, Pipeline) and pipeline.has_unequal_items)
     names = _checked(
         pipeline, _published(pipeline, framework) if strategies is None else strategies, engine, exclusions
     )
@@ -343,7 +344,9 @@ class _ComparisonSoFar:
             self.paces.append((perf_counter() - began) / len(result.problem.tasks))
 
     def _why_not(self, schedule: Schedule) -> str:
-        """Say why the framework that is asked for does not run a schedule; empty if it does."""
+        """Say why a schedule is left out: nothing bounds it, or the framework asked for does not run it."""
+        if are_divided(schedule.pipeline, schedule.layout):
+            return TWO_WAYS
         return "" if self.framework is None else self.framework.why_not(schedule.strategy, schedule.layout)
 
     def try_variants(

@@ -29,7 +29,6 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.model.plausibility import doubts
 from strategies.order_files.given_order import GivenOrder, Named
-from strategies.problem.search_problem import division_notes
 from strategies.rules.interleaving import pytorchs_groups
 
 
@@ -201,7 +200,6 @@ def evaluate_with(
     if pipeline.feed == "best":
         pipeline = _fed_best(label, pipeline, placement, orders)
         notes.append(f"{strategy.name} {FED_BEST}")
-    notes += division_notes(pipeline, placement, strategy.name)
     try:
         return replay_orders(label, pipeline, placement, orders, engine, notes=notes, started=started)
     except DeadlockError as error:
@@ -278,7 +276,6 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     if pipeline.feed == "best":
         pipeline = _fed_best(given.name, pipeline, given.placement, given.orders)
         notes.append(f"{given.name} {FED_BEST}")
-    notes += division_notes(pipeline, given.placement, given.name)
     return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes, given=given)
 
 

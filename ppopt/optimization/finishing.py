@@ -15,7 +15,7 @@ from solver.search.state import NEGLIGIBLE, Search
 from solver.states import Objective
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
-from strategies.problem.search_problem import division_notes, pipeline_actions
+from strategies.problem.search_problem import pipeline_actions
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ def finish(search: Search, result: Schedule, notes: Sequence[str], started: floa
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule found so far", *notes)
     notes = (*notes, *_digit_notes(search, result.strategy), *placement_notes(result.pipeline))
-    notes = (*notes, *division_notes(result.pipeline, result.layout, result.strategy))
     return replace(
         result,
         objective=search.objective,

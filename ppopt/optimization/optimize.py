@@ -199,7 +199,7 @@ def optimize_each(
     if options.runs_for is not None and not options.placements:
         yield _best_of(pipeline, options.runs_for, options, limit)
         return
-    options = replace(options, one_way=pipeline.are_sliced)
+    options = replace(options, one_way=pipeline.has_unequal_items)
     pipeline = _with_known_feed(pipeline)
     model = GivenModel.of_several(pipeline, placements=options.placements, cut=options.cut)
     seconds = CUT.within(options.time_limit)

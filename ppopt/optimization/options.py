@@ -60,7 +60,7 @@ class SearchOptions:
     framework : str or None
         The framework that runs the result; placements on which it loads no order are not searched.
     one_way : bool
-        Whether ``all`` leaves out placements with two directions, since slices of microbatches pass in one.
+        Whether ``all`` leaves out placements with two directions, which take no search where microbatches differ.
 
     Raises
     ------

@@ -68,8 +68,6 @@ class Pipeline(PipelineFields):
         The name of the unit of time; it labels figures and changes none.
     source : {"estimated", "measured"} or None
         Where the costs come from; verdicts say so of estimates.
-    tokens : int or None
-        The tokens of a microbatch.
     layers : Layers or None
         The model as its layers; times and memory then follow from them and from the cut.
     layers_per_stage : tuple of int or None

@@ -62,7 +62,6 @@ class PipelineFields(Part):
     feed: Annotated[str | tuple[int, ...], PlainValidator(read_feed)] = "given"
     unit: Unit | None = None
     source: Annotated[str, PlainValidator(read_choice(SOURCES))] | None = None
-    tokens: Count | None = None
     layers: Layers | None = None
     layers_per_stage: LayersPerStage | None = None
     recomputed_per_stage: RecomputedPerStage | None = None

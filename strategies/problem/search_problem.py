@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple, cast
 
 import numpy as np
 
+from solver.errors import InputError
 from solver.exact import in_ticks
 from solver.numbered import TaskTable
 from solver.problem import Action, Block, Fusing, Key, Merged, Orders, Problem, tasks_of
@@ -41,7 +42,6 @@ def left_out(pipeline: Pipeline, placement: Placement, allowed: Allowed) -> str:
     split = allowed.split_backward
     with_blocks = allowed.overlap or not saving_blocks(pipeline, placement, split_backward=split)[1]
     parts = [*([] if split else ["with whole backwards"]), *([] if with_blocks else ["without overlapped blocks"])]
-    parts += ["with these microbatches in each direction"] if are_divided(pipeline, placement) else []
     return f" {' and '.join(parts)}" if parts else ""
 
 
@@ -50,13 +50,22 @@ def are_divided(pipeline: Pipeline, placement: Placement) -> bool:
     return len(placement.homes) > 1 and pipeline.has_unequal_items
 
 
-def division_notes(pipeline: Pipeline, placement: Placement, label: str) -> Iterator[str]:
-    """Say that a bound holds only for the microbatches that pass each way."""
+TWO_WAYS = (
+    "microbatches: differ, and in two directions the feed decides which of them pass which way, so no bound is known; "
+    "ppopt evaluate replays such a schedule as it is fed"
+)
+
+
+def refuse_two_ways(pipeline: Pipeline, placement: Placement) -> None:
+    """Refuse searches and bounds in two directions where microbatches differ.
+
+    Raises
+    ------
+    InputError
+        If the order of feeding decides which of them pass which way.
+    """
     if are_divided(pipeline, placement):
-        yield (
-            f"{label}: the first half of the microbatches that are fed pass one way, the others the opposite way; its "
-            "bound holds for these halves, and another feed may be shorter"
-        )
+        raise InputError(TWO_WAYS)
 
 
 def build_search_problem(
@@ -85,6 +94,7 @@ def build_search_problem(
     Problem
         Its keys are `Op`; `pipeline_actions` translates the orders that a search makes of them.
     """
+    refuse_two_ways(pipeline, placement)
     plain = build_problem(pipeline, placement, split_all(placement, split_backward))
     chains = _chains(pipeline, placement, "FIW" if split_backward else "FB")
     assert isinstance(plain.tasks, TaskTable)

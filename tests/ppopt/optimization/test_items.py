@@ -113,22 +113,16 @@ def test_a_frontier_has_the_optimum_at_each_of_its_limits(seed: int) -> None:
         assert all(bound <= point.makespan for limit, bound in found.bounds if limit >= float(point.limit))
 
 
-def test_slices_are_searched_in_one_direction() -> None:
-    with pytest.raises(InputError, match="all pass in one direction"):
-        ppopt.optimize(drawn(0), placement="bidirectional", time_limit=1)
-
-
-def test_in_two_directions_the_claim_names_the_halves_that_pass_each_way() -> None:
+def test_nothing_is_searched_or_claimed_in_two_directions() -> None:
+    """The feed decides which microbatches pass which way: two feeds of the same ones have different optima."""
     sizes = [{"size": 3}, {"size": 2}, {"size": 1}, {"size": 0.5}]
-    found = {}
-    for feed in ([0, 1, 2, 3], [0, 3, 1, 2]):
-        given = Pipeline.from_mapping({"devices": 2, "microbatches": sizes, "memory": {"static": 1}, "feed": feed})
-        made = ppopt.optimize(given, placement="bidirectional", time_limit=3)
-        assert made.status == "optimal"
-        assert "with these microbatches in each direction has a makespan below" in ppopt.explain(made)
-        assert any("its bound holds for these halves, and another feed may be shorter" in note for note in made.notes)
-        assert any("for these halves" in note for note in ppopt.evaluate(given, "chimera").notes)
-        found[tuple(feed)] = made.exact_makespan
-    assert len(set(found.values())) == 2  # so no claim for all feeds is true
-    alike = Pipeline.from_mapping({"devices": 2, "microbatches": 4, "memory": {"static": 1}})
-    assert not any("for these halves" in note for note in ppopt.evaluate(alike, "chimera").notes)
+    given = Pipeline.from_mapping({"devices": 2, "microbatches": sizes, "memory": {"static": 1}})
+    for pipeline in (drawn(0), given):
+        with pytest.raises(InputError, match="in two directions the feed decides"):
+            ppopt.optimize(pipeline, placement="bidirectional", time_limit=1)
+    made = ppopt.compare(given, ["1f1b", "chimera"], time_limit=2)
+    assert "chimera" not in [each.strategy for each in made.schedules]
+    assert "bidirectional" not in made.searched
+    assert [name for name, reason in made.left_out if "in two directions" in reason] == ["chimera"]
+    fed = [given.model_copy(update={"feed": feed}) for feed in ((0, 1, 2, 3), (0, 3, 1, 2))]
+    assert len({ppopt.evaluate(each, "chimera").makespan for each in fed}) == 2

@@ -20,18 +20,16 @@ from tests.solver.bounds.exact_optimum import ExactModel
 def random_items(seed: int) -> tuple[Problem, str]:
     """Draw a small pipeline of microbatches that differ, and write it as a search does."""
     draw = random.Random(seed)
-    name = draw.choice(["linear", "linear", "v", "interleaved", "bidirectional"])
+    name = draw.choice(["linear", "linear", "v", "interleaved"])
     devices = 2 if name != "linear" else draw.choice([1, 2, 2, 3])
     stages = devices * (2 if name in ("v", "interleaved") else 1)
     most = 2 if stages == 4 else 4
     sizes = [draw.randint(1, 6) / draw.choice([1, 2]) for _ in range(3)]
     listed: list[dict[str, Any]] = [
         draw.choice([{}, {"size": draw.choice(sizes), "attention": draw.choice(sizes)}])
-        for _ in range(2 if name == "bidirectional" else draw.randint(1, most))
+        for _ in range(draw.randint(1, most))
     ]
     listed.append({"size": sizes[0], "attention": sizes[1]})
-    if name == "bidirectional" and len(listed) % 2:
-        listed.append({})
     if name == "linear" and draw.random() < 0.4:
         slices = draw.choice([2, [3, 9], [7, 5]])
         listed = [{"documents": [12], "slices": slices}, draw.choice([{}, {"documents": [12], "slices": slices}])]
