@@ -62,7 +62,7 @@ def frontier_slide(
     altair.LayerChart
         At most eight texts name points, limits and the bracket. With a bracket, the picture shows what lies around it.
     """
-    lines = [on_costs(_LINE, shown.source), *_scope(shown)]
+    lines = [on_costs(_LINE, shown.source), *_scope(shown), *_open_gap(shown, compared)]
     head = _TITLE + _SUBTITLE * len(lines) + _LEGEND
     sheet = Sheet(HEIGHT - head - BOTTOM, (WIDTH - LEFT - RIGHT, WIDTH - LEFT - RIGHT), SCALE)
     if compared is None:
@@ -97,6 +97,21 @@ def _scope(shown: ShownFrontier) -> list[str]:
         return []
     lines = textwrap.wrap(f"Bounds and proofs hold {shown.scope}.", _WIDEST)
     return lines if len(lines) <= _MOST_LINES else ["Bounds and proofs hold for some cuts of the layers only."]
+
+
+def _open_gap(shown: ShownFrontier, compared: tuple[tuple[float, float], tuple[float, float]] | None) -> list[str]:
+    """Warn of a bracket whose ends a longer search may still move far."""
+    ends = [] if compared is None else [limit for limit, _ in compared]
+    gaps = {point.limit: point.gap for point in shown.points if point.limit in ends and point.gap > OPEN_GAP}
+    if not gaps:
+        return []
+    limit = max(gaps, key=gaps.__getitem__)
+    held = with_unit(grouped(limit), shown.units.memory)
+    return [f"The search was short: with {held} a step may be up to {percent(gaps[limit])} shorter than found."]
+
+
+OPEN_GAP = 0.05
+"""A larger gap at an end of the bracket is named: what the memory saves is then hardly known."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -223,3 +224,12 @@ def test_a_bracket_names_nothing_that_lies_beyond_its_axes() -> None:
 def test_a_slide_says_which_cuts_its_bounds_hold_for() -> None:
     _, texts = texts_of(replace(GB, scope="for every cut"))
     assert "Bounds and proofs hold for every cut." in texts
+
+
+def test_a_slide_says_where_its_bracket_is_hardly_known() -> None:
+    ends = ((1.0, 1000.0), (4.0, 450.0))
+    assert "with 1 a step may be up to 10.00% shorter than found" in json.dumps(
+        frontier_slide(SHOWN, "", ends).to_dict()
+    )
+    closed = replace(SHOWN, points=[replace(each, bound=each.makespan) for each in POINTS])
+    assert "shorter than found" not in json.dumps(frontier_slide(closed, "", ends).to_dict())
