@@ -81,7 +81,7 @@ def page(folder: Path) -> Callable[[str], Path]:
     return made
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_a_page_breaks_no_rule_of_accessibility(
     open_page: Opener, page: Callable[[str], Path], kind: str, scheme: str
