@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -46,6 +47,16 @@ COMMANDS = {
     "run": "evaluate 1f1b -c costs.yaml --against run.json",
     "sweep": "sweep grid.yaml --jobs 1",
 }
+OFTEN = ("comparison", "sweep")
+"""The kinds of page that `make test` tries; make test-slow tries the others."""
+
+
+def kinds(*left_out: str) -> list[Any]:
+    """List the kinds of page for a test."""
+    shown = [kind for kind in COMMANDS if kind not in left_out]
+    return [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.slow) for kind in shown]
+
+
 LARGE = ("compare", "--devices", "64", "--microbatches", "64", "--no-optimize")
 
 
@@ -82,7 +93,7 @@ def page(folder: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.parametrize("kind", kinds())
 def test_a_page_breaks_no_rule_of_accessibility(
     open_page: Opener, page: Callable[[str], Path], kind: str, scheme: str
 ) -> None:
@@ -94,7 +105,7 @@ def test_a_page_breaks_no_rule_of_accessibility(
     assert [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found] == []
 
 
-@pytest.mark.parametrize("kind", [kind for kind in COMMANDS if kind not in ("sweep", "several")])
+@pytest.mark.parametrize("kind", kinds("sweep", "several"))
 def test_the_first_screen_holds_verdict_tiles_and_a_picture(
     open_page: Opener, page: Callable[[str], Path], kind: str
 ) -> None:
@@ -105,7 +116,7 @@ def test_the_first_screen_holds_verdict_tiles_and_a_picture(
         assert box["y"] + box["height"] <= 800, part
 
 
-@pytest.mark.parametrize("kind", [kind for kind in COMMANDS if kind not in ("sweep", "several")])
+@pytest.mark.parametrize("kind", kinds("sweep", "several"))
 def test_a_page_is_at_most_6000_pixels_high_at_first(open_page: Opener, page: Callable[[str], Path], kind: str) -> None:
     assert open_page(page(kind), is_open=False).ask("document.documentElement.scrollHeight") <= 6_000
 
@@ -124,7 +135,7 @@ def on_paper(sheet: Sheet) -> Sheet:
     return sheet
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.parametrize("kind", kinds())
 def test_nothing_is_cut_off_on_paper(open_page: Opener, page: Callable[[str], Path], kind: str) -> None:
     sheet = on_paper(open_page(page(kind)))
     assert sheet.ask("document.documentElement.scrollWidth") <= PAPER
@@ -144,7 +155,7 @@ def test_paper_shows_headings_of_tables_and_legends_and_no_controls(
         assert not any(each.is_visible() for each in sheet.page.locator(control).all()), control
 
 
-@pytest.mark.parametrize("kind", [kind for kind in COMMANDS if kind != "sweep"])
+@pytest.mark.parametrize("kind", kinds("sweep"))
 def test_a_narrow_page_does_not_scroll_sideways(open_page: Opener, page: Callable[[str], Path], kind: str) -> None:
     assert open_page(page(kind), width=420).ask("document.documentElement.scrollWidth") <= 420
 
