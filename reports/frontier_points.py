@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from reports.numbers import number, percent, signed_percent
 from reports.source import on_costs
 from reports.table import RUNS_IN, aligned, legend, letters, tells_frameworks
-from reports.units import NO_UNITS, Units, readable
+from reports.units import NO_UNITS, Units, in_best_unit
 
 
 @dataclass(frozen=True)
@@ -150,10 +150,10 @@ class ShownFrontier:
         return f"{text}{told[0].upper()}{told[1:]}."
 
     def _time(self, value: float) -> str:
-        return readable(value, self.units.time)
+        return in_best_unit(value, self.units.time)
 
     def _memory(self, value: float) -> str:
-        return readable(value, self.units.memory)
+        return in_best_unit(value, self.units.memory)
 
     def _at(self, point: FrontierPoint) -> str:
         return f"At a limit of {self._memory(point.limit)} the step takes {self._time(point.makespan)}"

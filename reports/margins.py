@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reports.numbers import number, percent
-from reports.units import readable
+from reports.units import in_best_unit
 from solver.counted import listed
 
 LEVEL = 0.01
@@ -63,7 +63,7 @@ class Margin:
         """Write the value."""
         if self.cost == "noise":
             return f"about {_of_few_draws(self.value)}"
-        return f"{readable(self.value, unit)}{' more' if self.is_added else ''}"
+        return f"{in_best_unit(self.value, unit)}{' more' if self.is_added else ''}"
 
 
 def _of_few_draws(ratio: float) -> str:
@@ -193,6 +193,6 @@ class Margins:
 
     def _up_to(self, costs: Sequence[str], unit: str) -> str:
         times = [cost for cost in costs if cost != "noise"]
-        parts = [f"{_either(times)} up to F + B ({readable(self.work, unit)})"] if times else []
+        parts = [f"{_either(times)} up to F + B ({in_best_unit(self.work, unit)})"] if times else []
         parts += [f"noise up to {self.most_noise:.0%}"] if "noise" in costs else []
         return "No " + " and no ".join(parts)

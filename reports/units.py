@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from reports.numbers import grouped, with_unit
 
-TIME_TITLES = ("makespan", "span", "bound", "lost")
-MEMORY_TITLES = ("memory", "limit", "peak memory", "static memory")
+TIME_TITLES = ("makespan", "span", "bound")
+MEMORY_TITLES = ("memory", "limit")
 """The titles of columns that hold times, and of those that hold memory."""
 
 _TIMES = (("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9))
@@ -42,7 +42,7 @@ _ROUNDED_UP = 0.99995
 NO_UNITS = Units()
 
 
-def readable(value: float, unit: str) -> str:
+def in_best_unit(value: float, unit: str) -> str:
     """Write a figure with four digits; beyond 1,000 or below 0.1, in the largest unit in which it is at least 1.
 
     Parameters

@@ -9,7 +9,7 @@ from reports.charts.timeline_layout import LIMIT_SHARE, highest_peak
 from reports.content import Presented, Section
 from reports.numbers import digits_of, grouped, percent, with_unit
 from reports.source import on_costs
-from reports.units import readable
+from reports.units import in_best_unit
 from reports.verdict import by_framework, excess
 from reports.verdict import verdict as say_verdict
 from solver.counted import counted
@@ -65,8 +65,10 @@ def strips(section: Section) -> str:
     limits = {limit for each in section.schedules for limit in each.summary.limits if limit}
     if limits:
         limit = (
-            f"its limit, {readable(min(limits), section.units.memory)}" if len(limits) == 1 else "its device's limit"
+            f"its limit, {in_best_unit(min(limits), section.units.memory)}"
+            if len(limits) == 1
+            else "its device's limit"
         )
         return f"The line across a memory strip is {limit}; a strip ends at {1 / LIMIT_SHARE:.0%} of it."
-    full = readable(highest_peak(section.schedules), section.units.memory)
+    full = in_best_unit(highest_peak(section.schedules), section.units.memory)
     return f"A full memory strip is {full}, the highest peak." if highest else ""

@@ -20,7 +20,7 @@ from reports.focus import in_focus
 from reports.numbers import percent
 from reports.page import sentences
 from reports.page.columns import columns, packed
-from reports.units import readable
+from reports.units import in_best_unit
 
 MOST_OPEN, OPEN_HEIGHT = 3, 1_000
 """At most so many timelines are open at first, and no more than fit this height in pixels; one is in any case."""
@@ -125,12 +125,12 @@ class Timelines:
                 "shown": shown_devices(presented),
                 "rowHeight": row_height(presented.problem.devices),
                 "full": [full_strip(limit, self.highest) for limit in summary.limits],
-                "limits": [None if each is None else f"limit {readable(each, memory)}" for each in summary.limits],
+                "limits": [None if each is None else f"limit {in_best_unit(each, memory)}" for each in summary.limits],
             }
         return Drawn(
             key=key,
             name=label(presented),
-            makespan=readable(summary.figures.makespan, summary.unit),
+            makespan=in_best_unit(summary.figures.makespan, summary.unit),
             sentence=sentences.timeline(presented),
             notes=tuple(note for note in presented.notes if note not in self.shared),
             data=data,

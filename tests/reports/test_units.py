@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import ppopt
-from reports.units import Units, readable
+from reports.units import Units, in_best_unit
 from solver.errors import InputError
 from tests.evaluated import pipeline
 
@@ -28,7 +28,7 @@ from tests.evaluated import pipeline
     ],
 )
 def test_a_figure_is_written_in_the_unit_that_a_person_reads(value: float, unit: str, text: str) -> None:
-    assert readable(value, unit) == text
+    assert in_best_unit(value, unit) == text
 
 
 def test_units_stand_below_the_titles_that_they_belong_to() -> None:
