@@ -8,24 +8,34 @@ from typing import NamedTuple
 
 from solver.errors import InputError
 from solver.problem import Key
-from solver.programs import End, Post, Posted, Program, Transfer, Wait, posted_ends
+from solver.programs import NO_SIDES, End, Post, Posted, Program, SideAction, Transfer, Wait, posted_ends
 
 
-def check_programs(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> None:
+def check_programs(
+    programs: Sequence[Program], transfers: Mapping[Key, Transfer], sides: Mapping[Key, SideAction] = NO_SIDES
+) -> None:
     """Refuse programs that miss or repeat an end of a transfer, post it on a wrong device, or wait for a non-group.
+
+    The same holds for side actions, which follow only each other.
 
     Raises
     ------
     InputError
         With the first fault.
     """
+    homes = {End(key, True): each.device for key, each in sides.items()}
+    for key, (source, destination, *_) in transfers.items():
+        homes |= {End(key, True): source, End(key, False): destination}
     seen: set[End] = set()
     for end, (device, _) in posted_ends(programs):
-        if problem := _problem_of(end, device, transfers, seen):
+        if problem := _problem_of(end, device, homes, seen):
             raise InputError(f"device {device}: {_called(end)} {problem}")
         seen.add(end)
-    every = (End(key, is_send) for key in transfers for is_send in (True, False))
-    missing = next((end for end in every if end not in seen), None)
+    for key, each in sides.items():
+        unknown = next((other for other in each.follows if other not in sides), None)
+        if unknown is not None:
+            raise InputError(f"device {each.device}: {key} follows {unknown}, which is no side action")
+    missing = next((end for end in homes if end not in seen), None)
     if missing is not None:
         raise InputError(f"{_called(missing)} is never posted")
     for device, program in enumerate(programs):
@@ -36,13 +46,11 @@ def _called(end: End) -> str:
     return f"the {'send' if end.is_send else 'receive'} of {end.transfer}"
 
 
-def _problem_of(end: End, device: int, transfers: Mapping[Key, Transfer], seen: set[End]) -> str | None:
-    if end.transfer not in transfers:
+def _problem_of(end: End, device: int, homes: Mapping[End, int], seen: set[End]) -> str | None:
+    if end not in homes:
         return "belongs to no transfer"
-    transfer = transfers[end.transfer]
-    home = transfer.source if end.is_send else transfer.destination
-    if device != home:
-        return f"belongs to device {home}"
+    if device != homes[end]:
+        return f"belongs to device {homes[end]}"
     return "is posted twice" if end in seen else None
 
 
@@ -82,6 +90,8 @@ def find_crossings(programs: Sequence[Program], transfers: Mapping[Key, Transfer
     sends: dict[tuple[int, int], list[tuple[Key, Posted]]] = defaultdict(list)
     receives: dict[tuple[int, int], list[tuple[Key, Posted]]] = defaultdict(list)
     for end, posted in posted_ends(programs):
+        if end.transfer not in transfers:
+            continue
         transfer = transfers[end.transfer]
         side = sends if end.is_send else receives
         side[transfer.source, transfer.destination].append((end.transfer, posted))

@@ -1,13 +1,18 @@
-"""Programs of devices that compute, post transfers, and wait for some of them.
+"""Programs of devices that compute, post transfers and side actions, and wait for some of them.
 
 A program is a list of three kinds of instructions. `Compute` occupies the device. `Post` hands a group of sends and
-receives to the device's queues, and the device continues at once. `Wait` blocks the device until every member of an
-earlier group is done. The caller chooses the queue of each transfer: `solver.rendezvous` runs programs with any queues.
+receives, or a side action, to the device's queues, and the device continues at once. `Wait` blocks the device until
+every member of an earlier group is done. The caller chooses the queue of each transfer: `solver.rendezvous` runs
+programs with any queues.
+
+A side action is work beside computing, on a stream: a copy to the host, a collective. It is posted as an end without
+another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from solver.problem import Key
@@ -29,14 +34,14 @@ class Compute(NamedTuple):
 
 
 class End(NamedTuple):
-    """One of the two ends of a transfer.
+    """One of the two ends of a transfer, or the only end of a side action.
 
     Attributes
     ----------
     transfer : Key
-        The transfer.
+        The transfer, or the side action.
     is_send : bool
-        Whether it is the sender's end.
+        Whether it is the sender's end; a side action has only that.
     """
 
     transfer: Key
@@ -89,6 +94,34 @@ class Transfer(NamedTuple):
     destination: int
     duration: int = 0
     latency: int = 0
+
+
+class SideAction(NamedTuple):
+    """Work on a stream, beside the computing of the device that posts it.
+
+    It starts when it has been posted, everything posted earlier on its stream has ended, and so have the side actions
+    that it follows.
+
+    Attributes
+    ----------
+    device : int
+        The device that posts it.
+    stream : Hashable
+        The stream. It takes side actions in the order in which they are posted, and may serve several devices.
+    duration : int
+        In ticks.
+    follows : tuple of Key
+        Other side actions, of any stream.
+    """
+
+    device: int
+    stream: Hashable
+    duration: int
+    follows: tuple[Key, ...] = ()
+
+
+NO_SIDES: Mapping[Key, SideAction] = MappingProxyType({})
+"""The side actions of programs that have none."""
 
 
 Queues: TypeAlias = Callable[[Key, Transfer], Hashable]

@@ -2,22 +2,36 @@
 
 Each end of a transfer is on one queue of its device. An end is *ready* when its group has been posted and everything
 ahead of it on its queue is done. A transfer starts when both its ends are ready, and keeps both queues busy until it
-ends. It does not affect computation, except by `Wait`. So the times are longest paths in the graph of dependencies, and
-a deadlock is a cycle in that graph.
+ends. It does not affect computation, except by `Wait`. A side action has one end, on a stream; it starts when that end
+is ready and the side actions that it follows are done. So the times are longest paths in the graph of dependencies, and
+a deadlock is a cycle in that graph. Only the order on a stream that serves several devices depends on times.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 import networkx as nx
 
 from solver.errors import InputError
 from solver.problem import Key
-from solver.programs import Compute, End, Post, Posted, Program, Queues, Transfer, Wait, posted_ends
+from solver.programs import (
+    NO_SIDES,
+    Compute,
+    End,
+    Post,
+    Posted,
+    Program,
+    Queues,
+    SideAction,
+    Transfer,
+    Wait,
+    posted_ends,
+)
 
 
 class Moved(NamedTuple):
@@ -45,6 +59,22 @@ class Computed(NamedTuple):
     end: int
 
 
+class Ran(NamedTuple):
+    """The times of a side action.
+
+    Attributes
+    ----------
+    ready : int
+        When it is posted and its stream is free, in ticks.
+    start, end : int
+        When it starts and ends.
+    """
+
+    ready: int
+    start: int
+    end: int
+
+
 @dataclass(frozen=True)
 class ProgramTimes:
     """The times of everything in some programs.
@@ -57,36 +87,40 @@ class ProgramTimes:
         All transfers.
     points : list of list of int
         For each device, when it reaches each instruction, and when it has completed its last one.
+    sides : dict of Key to Ran
+        All side actions.
     """
 
     computed: list[list[Computed]]
     transfers: dict[Key, Moved]
     points: list[list[int]]
+    sides: dict[Key, Ran] = field(default_factory=dict)
 
     @property
     def makespan(self) -> int:
-        """The time from 0 to the last end of a computation, in ticks."""
-        return max((row[-1].end for row in self.computed if row), default=0)
+        """The time from 0 to the last end of a computation or a side action, in ticks."""
+        computed = (row[-1].end for row in self.computed if row)
+        return max((*computed, *(each.end for each in self.sides.values())), default=0)
 
 
 class Held(NamedTuple):
-    """Why a transfer never starts: one of its ends is held up.
+    """Why a transfer or a side action never starts: one of its ends is held up.
 
     Attributes
     ----------
     transfer : Key
-        The transfer.
+        The transfer, or the side action.
     end : End
         The end that is not ready.
     device : int
         The device of that end.
     by : End
-        The end of another transfer, on the same device, that ``end`` waits for.
+        The end that ``end`` waits for.
     queued : bool
-        Whether the end is posted, and is after ``by`` on a queue; otherwise the device waits for ``by`` before it posts
-        the end.
+        Whether the end is posted, and is after ``by`` on a queue.
     waiting : int or None
-        The position of that `Wait`.
+        The position of the `Wait` for ``by`` before the device posts the end; None if the end is posted. An end that is
+        posted and not queued belongs to a side action that follows ``by``.
     """
 
     transfer: Key
@@ -112,7 +146,12 @@ class RendezvousDeadlockError(InputError):
         super().__init__(f"transfers wait for each other: {names}")
 
 
-def run(programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: Queues) -> ProgramTimes:
+def run(
+    programs: Sequence[Program],
+    transfers: Mapping[Key, Transfer],
+    queues: Queues,
+    sides: Mapping[Key, SideAction] = NO_SIDES,
+) -> ProgramTimes:
     """Compute the times of everything in programs, each as early as possible.
 
     Parameters
@@ -124,13 +163,15 @@ def run(programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: 
         All transfers.
     queues : callable
         Returns the queue of a transfer, see `solver.programs`.
+    sides : mapping of Key to SideAction
+        All side actions.
 
     Raises
     ------
     RendezvousDeadlockError
         If something never happens; with the first cycle, see `_first_cycle`.
     """
-    machine = _Machine(programs, transfers, queues)
+    machine = _Machine(programs, transfers, queues, sides)
     if not machine.runs():
         raise RendezvousDeadlockError(_first_cycle(machine))
     return machine.result()
@@ -167,8 +208,21 @@ class _Queue:
 class _Machine:
     """Runs programs as far as possible."""
 
-    def __init__(self, programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: Queues) -> None:
-        self.programs, self.transfers = programs, transfers
+    def __init__(
+        self,
+        programs: Sequence[Program],
+        transfers: Mapping[Key, Transfer],
+        queues: Queues,
+        sides: Mapping[Key, SideAction],
+    ) -> None:
+        self.programs, self.transfers, self.sides = programs, transfers, sides
+        self.ran: dict[Key, Ran] = {}
+        self.followers: dict[Key, list[End]] = defaultdict(list)
+        self.unfollowed: dict[Key, int] = {}
+        for key, side in sides.items():
+            self.unfollowed[key] = len(set(side.follows))
+            for other in dict.fromkeys(side.follows):
+                self.followers[other].append(End(key, True))
         self.points: list[list[int]] = [[0] for _ in programs]
         self.computed: list[list[Computed]] = [[] for _ in programs]
         self.moved: dict[Key, Moved] = {}
@@ -179,24 +233,32 @@ class _Machine:
             name = queues(key, transfer)
             for device, is_send in ((transfer.source, True), (transfer.destination, False)):
                 self.queue_of[End(key, is_send)] = self.queues.setdefault((device, name), _Queue())
+        streams: dict[Hashable, _Queue] = defaultdict(_Queue)
+        for key, side in sides.items():
+            self.queue_of[End(key, True)] = streams[side.stream]
+        served = {(side.stream, side.device) for side in sides.values()}
+        self.in_step = len(served) > len(streams)  # whether devices share a stream, whose order is one of time
         self.ready: dict[End, int] = {}
         self.entry_of: dict[End, _Entry] = {}
         self.waiting_for: list[_Group | None] = [None] * len(programs)
-        self.awake: list[int] = []
+        self.awake: list[tuple[int, int]] = []
 
     def runs(self) -> bool:
         """Run everything that can run; return whether all of it could."""
-        self.awake = list(range(len(self.programs)))[::-1]
+        self.awake = [(0, device) for device in range(len(self.programs))]
         while self.awake:
-            self._advance(self.awake.pop())
-        return len(self.moved) == len(self.transfers)  # then no wait is left either
+            self._advance(heappop(self.awake)[1])
+        return len(self.moved) == len(self.transfers) and len(self.ran) == len(self.sides)  # then no wait is left
 
     def _advance(self, device: int) -> None:
-        """Run a program until it waits for a group that is not done."""
+        """Run a program until it waits for a group that is not done, or gets ahead of another device."""
         program, points = self.programs[device], self.points[device]
         self.waiting_for[device] = None
         while len(points) <= len(program):
             now = points[-1]
+            if self.in_step and self.awake and self.awake[0] < (now, device):
+                heappush(self.awake, (now, device))
+                return
             instruction = program[len(points) - 1]
             if isinstance(instruction, Compute):
                 end = now + instruction.duration
@@ -235,8 +297,10 @@ class _Machine:
             at = max(queue.free, entry.posted)
             for end in entry.ends:
                 self.ready[end] = at
-                other = End(end.transfer, not end.is_send)
-                if other in self.ready:
+                if end.transfer in self.sides:
+                    if not self.unfollowed[end.transfer]:
+                        begun += self._do(end)
+                elif End(end.transfer, not end.is_send) in self.ready:
                     begun += self._move(end.transfer)
 
     def _move(self, key: Key) -> Iterable[_Queue]:
@@ -248,40 +312,61 @@ class _Machine:
         over = start + transfer.duration
         self.moved[key] = Moved(sendable, receivable, start, over)
         for end, done in zip(ends, (over, over + transfer.latency), strict=True):
-            entry, queue = self.entry_of[end], self.queue_of[end]
-            self._settle(entry.group, done)
-            entry.left -= 1
-            entry.latest = max(entry.latest, over)
-            if not entry.left:
-                queue.free = entry.latest
-                queue.entries.popleft()
-                if queue.entries:
-                    yield queue
+            yield from self._leave(end, over, done)
+
+    def _do(self, end: End) -> Iterable[_Queue]:
+        """Run a side action, and those that wait only for it; return the streams that move on to their next entry."""
+        side = self.sides[end.transfer]
+        ready = self.ready[end]
+        start = max([ready, *(self.ran[other].end for other in side.follows)])
+        over = start + side.duration
+        self.ran[end.transfer] = Ran(ready, start, over)
+        yield from self._leave(end, over, over)
+        for follower in self.followers[end.transfer]:
+            self.unfollowed[follower.transfer] -= 1
+            if not self.unfollowed[follower.transfer] and follower in self.ready:
+                yield from self._do(follower)
+
+    def _leave(self, end: End, over: int, done: int) -> Iterable[_Queue]:
+        """Take an end that is done at ``done`` off its queue, which it keeps until ``over``."""
+        entry, queue = self.entry_of[end], self.queue_of[end]
+        self._settle(entry.group, done)
+        entry.left -= 1
+        entry.latest = max(entry.latest, over)
+        if not entry.left:
+            queue.free = entry.latest
+            queue.entries.popleft()
+            if queue.entries:
+                yield queue
 
     def _settle(self, group: _Group, done: int) -> None:
         group.left -= 1
         group.until = max(group.until, done)
         if not group.left and self.waiting_for[group.device] is group:
             self.waiting_for[group.device] = None
-            self.awake.append(group.device)
+            heappush(self.awake, (max(self.points[group.device][-1], group.until), group.device))
 
     def result(self) -> ProgramTimes:
         """Return the times of everything."""
-        return ProgramTimes(self.computed, self.moved, self.points)
+        return ProgramTimes(self.computed, self.moved, self.points, self.ran)
 
     def held(self, posted: Mapping[End, Posted]) -> dict[Key, list[Held]]:
         """For each transfer that never starts, list the reasons why its ends are held up."""
-        open_transfers = [key for key in self.transfers if key not in self.moved]
-        return {key: [each for end in _ends(key) for each in self._holding(end, posted)] for key in open_transfers}
+        ends = {key: _ends(key) for key in self.transfers if key not in self.moved}
+        ends |= {key: (End(key, True),) for key in self.sides if key not in self.ran}
+        return {key: [each for end in found for each in self._holding(end, posted)] for key, found in ends.items()}
 
     def _holding(self, end: End, posted: Mapping[End, Posted]) -> Iterable[Held]:
         """List what holds up an end: the entry being served on its queue, or the `Wait` before the end is posted."""
-        if end in self.ready:
-            return
         device = posted[end].device
+        if end in self.ready:
+            for other in self.sides[end.transfer].follows if end.transfer in self.sides else ():
+                if other not in self.ran:
+                    yield Held(end.transfer, end, device, End(other, True), queued=False, waiting=None)
+            return
         if end in self.entry_of:
             for by in self.queue_of[end].entries[0].ends:
-                if by.transfer not in self.moved:
+                if by.transfer not in self.moved and by.transfer not in self.ran:
                     yield Held(end.transfer, end, device, by, queued=True, waiting=None)
             return
         place = len(self.points[device]) - 1
@@ -290,11 +375,11 @@ class _Machine:
         group = self.programs[device][wait.post]
         assert isinstance(group, Post)
         for by in group.ends:
-            if by.transfer not in self.moved:
+            if by.transfer not in self.moved and by.transfer not in self.ran:
                 yield Held(end.transfer, end, device, by, queued=False, waiting=place)
 
 
-def _ends(key: Key) -> tuple[End, End]:
+def _ends(key: Key) -> tuple[End, ...]:
     return End(key, True), End(key, False)
 
 
@@ -307,7 +392,7 @@ def _first_cycle(machine: _Machine) -> list[Held]:
     """
     posted = dict(posted_ends(machine.programs))
     held = machine.held(posted)
-    early = departures(machine.programs, machine.transfers)
+    early = departures(machine.programs, machine.transfers, machine.sides)
     number = {key: place for place, key in enumerate(held)}
 
     def earliness(key: Key) -> tuple[int, int]:
@@ -334,8 +419,10 @@ def _is_closed(graph: nx.DiGraph[Key], part: set[Key]) -> bool:
     return all(after in part for key in part for after in graph[key])
 
 
-def departures(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> dict[Key, int]:
-    """Find when each send is posted if no transfer ever waits for its receive or for a queue.
+def departures(
+    programs: Sequence[Program], transfers: Mapping[Key, Transfer], sides: Mapping[Key, SideAction] = NO_SIDES
+) -> dict[Key, int]:
+    """Find when each send and side action is posted if none ever waits: for its receive, a queue, or one it follows.
 
     Returns
     -------
@@ -367,10 +454,11 @@ def departures(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -
                 if missing is not None:
                     waiting[missing] = device
                     break
-                reached.append(max([now, *(_done(end, transfers[end.transfer], sent) for end in group.ends)]))
+                each = (_done(end, transfers.get(end.transfer) or sides[end.transfer], sent) for end in group.ends)
+                reached.append(max([now, *each]))
     return sent
 
 
-def _done(end: End, transfer: Transfer, sent: Mapping[Key, int]) -> int:
-    moved = sent[end.transfer] + transfer.duration
-    return moved if end.is_send else moved + transfer.latency
+def _done(end: End, moving: Transfer | SideAction, sent: Mapping[Key, int]) -> int:
+    moved = sent[end.transfer] + moving.duration
+    return moved if end.is_send or isinstance(moving, SideAction) else moved + moving.latency

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from solver.checker import Violation
 from solver.problem import Key
-from solver.programs import Compute, End, Post, Program, Queues, Transfer
+from solver.programs import NO_SIDES, Compute, End, Post, Program, Queues, SideAction, Transfer
 from solver.rendezvous import ProgramTimes
 
 
@@ -19,12 +19,13 @@ def run_violations(
     transfers: Mapping[Key, Transfer],
     queue_of: Queues,
     run: ProgramTimes,
+    sides: Mapping[Key, SideAction] = NO_SIDES,
 ) -> list[Violation]:
     """List every rule that a run breaks.
 
     Parameters
     ----------
-    programs, transfers, queue_of
+    programs, transfers, queue_of, sides
         The arguments of the run; see `solver.rendezvous.run`.
     run : ProgramTimes
         The times. A time later than necessary is not a violation.
@@ -32,9 +33,10 @@ def run_violations(
     Returns
     -------
     list of Violation
-        Empty for a valid run; kinds are ``missing``, ``duration``, ``order``, ``posted``, ``queue`` and ``wait``.
+        Empty for a valid run; kinds are ``missing``, ``duration``, ``order``, ``posted``, ``queue``, ``wait`` and
+        ``follows``.
     """
-    found = list(_everything_happens(programs, transfers, run))
+    found = list(_everything_happens(programs, [*transfers, *sides], run))
     if found:
         return found
     for device, program in enumerate(programs):
@@ -45,14 +47,22 @@ def run_violations(
         if moved.end - moved.start != transfer.duration:
             found.append(Violation("duration", f"{key} moves {moved.end - moved.start}, but takes {transfer.duration}"))
     found += _queues_take_one_after_the_other(programs, transfers, queue_of, run)
+    found += _sides_follow(sides, run)
+    found += _streams_take_one_after_the_other(programs, sides, run)
     return found
 
 
+def _times(key: Key, run: ProgramTimes) -> tuple[int, int]:
+    """Return when a transfer or a side action starts and ends."""
+    each = run.sides[key] if key in run.sides else run.transfers[key]
+    return each.start, each.end
+
+
 def _everything_happens(
-    programs: Sequence[Program], transfers: Mapping[Key, Transfer], run: ProgramTimes
+    programs: Sequence[Program], moving: Sequence[Key], run: ProgramTimes
 ) -> Iterator[Violation]:
-    for key in transfers:
-        if key not in run.transfers:
+    for key in moving:
+        if key not in run.transfers and key not in run.sides:
             yield Violation("missing", f"{key} never moves")
     for device, program in enumerate(programs):
         due = [instruction.name for instruction in program if isinstance(instruction, Compute)]
@@ -81,7 +91,7 @@ def _program_is_kept(
             group = program[instruction.post]
             assert isinstance(group, Post)
             for end in group.ends:
-                done = run.transfers[end.transfer].end + (0 if end.is_send else transfers[end.transfer].latency)
+                done = _times(end.transfer, run)[1] + (0 if end.is_send else transfers[end.transfer].latency)
                 if after < done:
                     yield Violation("wait", f"device {device} goes on at {after}, but {end.transfer} is done at {done}")
 
@@ -90,7 +100,7 @@ def _ends_wait_for_their_posts(programs: Sequence[Program], run: ProgramTimes) -
     for device, program in enumerate(programs):
         for place, instruction in enumerate(program):
             for end in instruction.ends if isinstance(instruction, Post) else ():
-                start = run.transfers[end.transfer].start
+                start, _ = _times(end.transfer, run)
                 if start < run.points[device][place]:
                     text = f"{end.transfer} starts at {start}, but is posted at {run.points[device][place]}"
                     yield Violation("posted", f"{text} on device {device}")
@@ -109,7 +119,7 @@ def _queues_take_one_after_the_other(
             if not isinstance(instruction, Post):
                 continue
             together: dict[Hashable, list[End]] = defaultdict(list)
-            for end in instruction.ends:
+            for end in (each for each in instruction.ends if each.transfer in transfers):
                 together[queue_of(end.transfer, transfers[end.transfer])].append(end)
             for queue, ends in together.items():
                 for end in ends:
@@ -118,3 +128,32 @@ def _queues_take_one_after_the_other(
                         text = f"{end.transfer} starts at {start}, but device {device}'s queue is busy until"
                         yield Violation("queue", f"{text} {over[queue]}")
                 over[queue] = max([over[queue], *(run.transfers[end.transfer].end for end in ends)])
+
+
+def _sides_follow(sides: Mapping[Key, SideAction], run: ProgramTimes) -> Iterator[Violation]:
+    for key, side in sides.items():
+        start, end = _times(key, run)
+        if end - start != side.duration:
+            yield Violation("duration", f"{key} lasts {end - start}, but takes {side.duration}")
+        for other in side.follows:
+            if start < run.sides[other].end:
+                yield Violation("follows", f"{key} starts at {start}, but {other} ends at {run.sides[other].end}")
+
+
+def _streams_take_one_after_the_other(
+    programs: Sequence[Program], sides: Mapping[Key, SideAction], run: ProgramTimes
+) -> Iterator[Violation]:
+    """Find side actions that start before one that was posted earlier on their stream has ended."""
+    posted: dict[Hashable, list[tuple[int, int, int, Key]]] = defaultdict(list)
+    for device, program in enumerate(programs):
+        for place, instruction in enumerate(program):
+            for key in (end.transfer for end in (instruction.ends if isinstance(instruction, Post) else ())):
+                if key in sides:
+                    moment = run.points[device][place]
+                    posted[sides[key].stream].append((moment, run.sides[key].start, place, key))
+    for stream, each in posted.items():
+        over = 0
+        for _, start, _, key in sorted(each, key=lambda entry: entry[:3]):
+            if start < over:
+                yield Violation("queue", f"{key} starts at {start}, but stream {stream} is busy until {over}")
+            over = max(over, run.sides[key].end)

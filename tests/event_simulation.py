@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from solver.problem import Key
-from solver.programs import Compute, End, Post, Program, Transfer
+from solver.programs import Compute, End, Post, Program, SideAction, Transfer
 
 
 @dataclass
@@ -17,6 +17,7 @@ class Simulation:
     programs: Sequence[Program]
     transfers: Mapping[Key, Transfer]
     queue_of: Callable[[Key, Transfer], Hashable]
+    sides: Mapping[Key, SideAction] = field(default_factory=dict)
     now: int = 0
     starts: dict[Key, int] = field(default_factory=dict)
     computed: list[list[tuple[Key, int, int]]] = field(default_factory=list)
@@ -26,22 +27,23 @@ class Simulation:
         self.counters = [0] * len(self.programs)
         self.busy = [0] * len(self.programs)
         self.computed = [[] for _ in self.programs]
-        self.queues: dict[tuple[int, Hashable], list[set[End]]] = {}
+        self.queues: dict[Hashable, list[set[End]]] = {}
         while True:
             while self._something_happens():
                 pass
             moments = [*self.busy]
             for key, start in self.starts.items():
-                over = start + self.transfers[key].duration
-                moments += [over, over + self.transfers[key].latency]
+                over = start + self._lasts(key)
+                moments += [over, over + self._latency(End(key, False))]
             later = [moment for moment in moments if moment > self.now]
             if not later:
                 through = all(count == len(each) for count, each in zip(self.counters, self.programs, strict=True))
-                return through and len(self.starts) == len(self.transfers)
+                return through and len(self.starts) == len(self.transfers) + len(self.sides)
             self.now = min(later)
 
     def _something_happens(self) -> bool:
-        happened = [self._step(device) for device in range(len(self.programs))]
+        """Let queues and streams do all that they can, or else the lowest device that can go on take one step."""
+        happened: list[bool] = []
         for entries in self.queues.values():
             if entries and all(self._has_moved(end) for end in entries[0]):
                 entries.pop(0)
@@ -51,16 +53,26 @@ class Simulation:
             if key not in self.starts and {End(key, True), End(key, False)} <= in_hand:
                 self.starts[key] = self.now
                 happened.append(True)
-        return any(happened)
+        for key, side in self.sides.items():
+            ready = key not in self.starts and End(key, True) in in_hand
+            if ready and all(self._has_moved(End(other, True)) for other in side.follows):
+                self.starts[key] = self.now
+                happened.append(True)
+        return any(happened) or any(self._step(device) for device in range(len(self.programs)))
+
+    def _lasts(self, key: Key) -> int:
+        return self.sides[key].duration if key in self.sides else self.transfers[key].duration
+
+    def _latency(self, end: End) -> int:
+        return 0 if end.is_send or end.transfer in self.sides else self.transfers[end.transfer].latency
 
     def _has_moved(self, end: End) -> bool:
         start = self.starts.get(end.transfer)
-        return start is not None and start + self.transfers[end.transfer].duration <= self.now
+        return start is not None and start + self._lasts(end.transfer) <= self.now
 
     def _is_done(self, end: End) -> bool:
-        latency = 0 if end.is_send else self.transfers[end.transfer].latency
         return self._has_moved(end) and (
-            self.starts[end.transfer] + self.transfers[end.transfer].duration + latency <= self.now
+            self.starts[end.transfer] + self._lasts(end.transfer) + self._latency(end) <= self.now
         )
 
     def _step(self, device: int) -> bool:
@@ -73,8 +85,9 @@ class Simulation:
             self.computed[device].append((instruction.name, self.now, self.busy[device]))
         elif isinstance(instruction, Post):
             for end in instruction.ends:
-                entries = self.queues.setdefault((device, self._queue(end)), [])
-                members = {each for each in instruction.ends if self._queue(each) == self._queue(end)}
+                queue = self._queue(device, end)
+                entries = self.queues.setdefault(queue, [])
+                members = {each for each in instruction.ends if self._queue(device, each) == queue}
                 if not entries or entries[-1] != members:
                     entries.append(members)
         else:
@@ -85,8 +98,10 @@ class Simulation:
         self.counters[device] += 1
         return True
 
-    def _queue(self, end: End) -> Hashable:
-        return self.queue_of(end.transfer, self.transfers[end.transfer])
+    def _queue(self, device: int, end: End) -> Hashable:
+        if end.transfer in self.sides:
+            return "stream", self.sides[end.transfer].stream
+        return device, self.queue_of(end.transfer, self.transfers[end.transfer])
 
 
 def asynchronous_makespan(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> int | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from solver.errors import InputError
 from solver.program_faults import check_programs, find_crossings
-from solver.programs import Compute, End, Post, Transfer, Wait, blocking
+from solver.programs import NO_SIDES, Compute, End, Post, SideAction, Transfer, Wait, blocking
 from solver.rendezvous import RendezvousDeadlockError, departures, run
 from solver.rendezvous_checker import run_violations
 from strategies.model.communicators import COMMUNICATORS, queues
@@ -43,8 +44,20 @@ def test_there_are_programs_that_run_and_one_that_hangs() -> None:
     ]
 
 
+def side_actions(devices, random):
+    """Make side actions on streams, some of which serve several devices; some follow others."""
+    names = [f"side {number}" for number in range(random.randint(1, 6))]
+    sides = {}
+    for name in names:
+        device = random.randrange(devices)
+        stream = random.choice(["shared", ("own", device), ("other", device)])
+        follows = random.sample(names, min(len(names), random.choice([0, 0, 1, 2])))
+        sides[name] = SideAction(device, stream, random.randint(0, 3), tuple(follows))
+    return sides
+
+
 @st.composite
-def programs_with_transfers(draw):
+def programs_with_transfers(draw, beside=False):
     """Draw any programs: sends and receives in any order, in groups of any size, awaited anywhere or nowhere."""
     devices = draw(st.integers(2, 4))
     lanes = st.lists(st.integers(0, devices - 1), min_size=2, max_size=2, unique=True)
@@ -52,10 +65,12 @@ def programs_with_transfers(draw):
         number: Transfer(*lane, draw(st.integers(0, 3)), draw(st.integers(0, 2)))
         for number, lane in enumerate(draw(st.lists(lanes, max_size=8)))
     }
+    sides = side_actions(devices, Random(draw(st.integers(0, 2**20)))) if beside else {}
     programs = []
     for device in range(devices):
         ends = [End(key, True) for key, each in transfers.items() if each.source == device]
         ends += [End(key, False) for key, each in transfers.items() if each.destination == device]
+        ends += [End(key, True) for key, each in sides.items() if each.device == device]
         ends = draw(st.permutations(ends)) if draw(st.booleans()) else ends
         program = []
         posts = []
@@ -71,7 +86,7 @@ def programs_with_transfers(draw):
                 program.append(Post(tuple(ends[:count])))
                 ends = ends[count:]
         programs.append(program)
-    return programs, transfers
+    return (programs, transfers, sides) if beside else (programs, transfers)
 
 
 QUEUES = {
@@ -100,12 +115,74 @@ def test_the_replay_equals_the_simulation_and_passes_the_checker(made, name) -> 
     assert run_violations(programs, transfers, QUEUES[name], found) == []
 
 
-def assert_is_a_cycle(error: RendezvousDeadlockError, programs, transfers) -> None:
+@settings(max_examples=300, suppress_health_check=[HealthCheck.large_base_example])
+@given(programs_with_transfers(beside=True), st.sampled_from(sorted(QUEUES)))
+def test_side_actions_run_as_in_the_simulation_and_pass_the_checker(made, name) -> None:
+    programs, transfers, sides = made
+    check_programs(programs, transfers, sides)
+    simulation = Simulation(programs, transfers, QUEUES[name], sides)
+    completes = simulation.run()
+    try:
+        found = run(programs, transfers, QUEUES[name], sides)
+    except RendezvousDeadlockError as error:
+        assert not completes
+        assert_is_a_cycle(error, programs, transfers, sides)
+        return
+    assert completes
+    starts = {key: each.start for key, each in (found.transfers | found.sides).items()}
+    assert starts == simulation.starts
+    assert [[tuple(each) for each in row] for row in found.computed] == simulation.computed
+    assert run_violations(programs, transfers, QUEUES[name], found, sides) == []
+
+
+@settings(suppress_health_check=[HealthCheck.large_base_example])
+@given(programs_with_transfers(beside=True), st.data())
+def test_the_checker_finds_a_side_action_that_was_moved(made, data) -> None:
+    programs, transfers, sides = made
+    try:
+        found = run(programs, transfers, QUEUES["one"], sides)
+    except RendezvousDeadlockError:
+        return
+    key = data.draw(st.sampled_from(sorted(sides)))
+    ran = found.sides[key]
+    for times in (ran._replace(start=ran.start - 1, end=ran.end - 1), ran._replace(end=ran.end + 1)):
+        broken = replace(found, sides=found.sides | {key: times})
+        assert run_violations(programs, transfers, QUEUES["one"], broken, sides)
+
+
+def test_a_reload_that_waits_for_room_which_only_a_later_offload_makes_is_a_cycle() -> None:
+    copies = {"O": SideAction(0, "copy", 2), "R": SideAction(0, "copy", 2, follows=("O",))}
+    forward, backward = Compute("F", 1), Compute("B", 1)
+    offload, reload = (Post((End(key, True),)) for key in "OR")
+    made = run([[forward, offload, reload, Wait(2), backward]], {}, QUEUES["one"], copies)
+    assert (made.sides["O"], made.sides["R"], made.computed[0][1].start) == ((1, 1, 3), (3, 3, 5), 5)
+    for program in (
+        [forward, reload, offload, Wait(1), backward],  # the offload stands behind the reload on the stream
+        [forward, reload, Wait(1), backward, offload],  # the device waits for the reload before it posts the offload
+    ):
+        with pytest.raises(RendezvousDeadlockError) as caught:
+            run([program], {}, QUEUES["one"], copies)
+        assert {held.transfer for held in caught.value.cycle} == {"R", "O"}
+
+
+def test_devices_share_a_stream_in_the_order_of_time() -> None:
+    copies = {device: SideAction(device, "link", 4) for device in (0, 1)}
+    programs = [[Compute(device, 3 - device), Post((End(device, True),))] for device in (0, 1)]
+    made = run(programs, {}, QUEUES["one"], copies)
+    assert made.sides == {1: (2, 2, 6), 0: (6, 6, 10)}
+    assert made.makespan == 10
+
+
+def assert_is_a_cycle(error: RendezvousDeadlockError, programs, transfers, sides=NO_SIDES) -> None:
     cycle = error.cycle
     assert cycle
     for held, after in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
         assert held.by.transfer == after.transfer
         assert held.end.transfer == held.transfer
+        if held.by.transfer in sides:
+            if not held.queued and held.waiting is None:
+                assert held.by.transfer in sides[held.transfer].follows
+            continue
         home = transfers[held.by.transfer]
         assert held.device == (home.source if held.by.is_send else home.destination)
         if held.waiting is not None:
