@@ -75,6 +75,7 @@ def measure(
     ideal: Fraction,
     overhead: Sequence[int] = (),
     after: Fraction = Fraction(0),
+    beside: Beside | None = None,
 ) -> Figures:
     """Compute the figures of a timeline.
 
@@ -90,10 +91,34 @@ def measure(
         For each device the part of its actions' durations that is no work, in ticks; empty if there is none.
     after : Fraction
         The time that a step takes after its last action, in the user's unit of time.
+    beside : Beside, optional
+        What devices do beside computing. It takes part in the memory and in the length of the step, and is no work.
     """
     timeline = Timeline.of(problem, rows)
     first, last, lasts = _extents(problem, timeline)
-    return figures_of(problem, Extents(first, last, lasts, peak_memory(problem, timeline)), ideal, overhead, after)
+    if beside is None:
+        peaks = peak_memory(problem, timeline)
+    else:
+        peaks = peak_memory(beside.holding, [*rows, *beside.rows])
+        for each in beside.rows:
+            first[each.device] = min(first[each.device], each.start)
+            last[each.device] = max(last[each.device], each.end)
+    return figures_of(problem, Extents(first, last, lasts, peaks), ideal, overhead, after)
+
+
+class Beside(NamedTuple):
+    """What devices do beside computing.
+
+    Attributes
+    ----------
+    holding : Problem
+        The problem with all that computing and side actions take and return.
+    rows : sequence of Placed
+        When each side action ran.
+    """
+
+    holding: Problem
+    rows: Sequence[Placed]
 
 
 class Extents(NamedTuple):

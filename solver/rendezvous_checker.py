@@ -58,9 +58,7 @@ def _times(key: Key, run: ProgramTimes) -> tuple[int, int]:
     return each.start, each.end
 
 
-def _everything_happens(
-    programs: Sequence[Program], moving: Sequence[Key], run: ProgramTimes
-) -> Iterator[Violation]:
+def _everything_happens(programs: Sequence[Program], moving: Sequence[Key], run: ProgramTimes) -> Iterator[Violation]:
     for key in moving:
         if key not in run.transfers and key not in run.sides:
             yield Violation("missing", f"{key} never moves")

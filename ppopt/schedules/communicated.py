@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ppopt.schedules.as_run import Transferred
 from ppopt.schedules.communicator_verdicts import describe_hang
 from ppopt.schedules.order_files import refuse_communication_faults
+from reports.metrics import Beside
 from solver.errors import InputError
 from solver.exact import in_ticks
 from solver.problem import Block, Placed, Problem
@@ -18,9 +19,12 @@ from solver.rendezvous import ProgramTimes, RendezvousDeadlockError, run
 from solver.rendezvous_checker import run_violations
 from strategies.lowering.as_program import LoweredPrograms, as_programs
 from strategies.lowering.as_pytorch import lower_as_pytorch
+from strategies.lowering.at_once import lower_at_once, queues_of_their_own
 from strategies.lowering.batched import BATCHED, batched_programs
 from strategies.lowering.by_time import BY_TIME, lower_by_time
 from strategies.lowering.overlapped import OVERLAPPED, overlapped_programs
+from strategies.lowering.side_actions import SideOrder, placed_beside
+from strategies.lowering.side_actions import placed_rows as rows_beside
 from strategies.lowering.transfers import Crossings, receive, send
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.communication import DEFAULT_COMMUNICATORS
@@ -41,12 +45,30 @@ class Communicated(NamedTuple):
     transfers : dict of Op to Transferred
         When each result moves, by its producer.
     placed_by : str
-        Whose placement of sends and receives it is: `BY_TIME`, ``the file``, or a framework's.
+        Whose placement of sends and receives it is: `BY_TIME`, ``the file``, or a framework's; empty if they need none.
+    sides : SideRun or None
+        The side actions; None if the pipeline has none.
     """
 
     rows: list[Placed]
     transfers: dict[Op, Transferred]
     placed_by: str
+    sides: SideRun | None = None
+
+
+class SideRun(NamedTuple):
+    """The side actions of a schedule.
+
+    Attributes
+    ----------
+    order : SideOrder
+        Where they stand.
+    beside : Beside
+        When each ran, by `StreamAction`, and what it held.
+    """
+
+    order: SideOrder
+    beside: Beside
 
 
 class Lowered(NamedTuple):
@@ -57,7 +79,7 @@ class Lowered(NamedTuple):
     lowered : LoweredPrograms
         The programs.
     communicators : str
-        The communicators that they run with.
+        The communicators that they run with; empty if transfers wait for nothing, or only for their links.
     placed_by : str
         As in `Communicated`.
     """
@@ -153,6 +175,11 @@ class Order:
         }
         return lower_by_time(self.orders, self.placement, by_action)
 
+    def side_order(self) -> SideOrder:
+        """Place the side actions."""
+        given = None if self.given is None else self.given.lowered
+        return placed_beside(self.pipeline, self.orders, self.problem.ticks_per_unit, given=given)
+
     def placed(self) -> Lowered:
         """Place sends and receives as the pipeline says.
 
@@ -165,6 +192,9 @@ class Order:
             As for `lowered`, or if the framework does not take the sizes.
         """
         pipeline = self.pipeline
+        if pipeline.semantics in ("async", "links"):
+            rows = lower_at_once(self.orders, self.crossings)
+            return Lowered(as_programs(rows, self.placement, self.problem.duration, self.moving), "", "")
         key = "p2p" if pipeline.semantics == "batched" else "lowering"
         asked = getattr(pipeline, key) or "timed"
         communicators = "rank" if key == "p2p" else pipeline.communicators or DEFAULT_COMMUNICATORS
@@ -198,17 +228,38 @@ def communicate(order: Order) -> Communicated:
         If the order hangs, with the cycle; or as `Order.placed`.
     """
     lowered, communicators, placed_by = order.placed()
-    made = run_lowered(order.label, lowered, communicators)
+    side_order = order.side_order() if order.pipeline.streams else None
+    if side_order is not None:
+        lowered = side_order.programmed(lowered)
+    waits = order.pipeline.semantics != "async"
+    own = queues(communicators or "edge") if waits else queues_of_their_own
+    made = run_lowered(order.label, lowered, communicators, own)
     transfers: dict[Op, Transferred] = {}
-    for key, moved in made.transfers.items():
+    for key, moved in made.transfers.items() if waits else ():
         assert isinstance(key, Op)
         source, destination, _, latency = lowered.transfers[key]
         transfers[key] = Transferred(source, destination, *moved, moved.end + latency)
-    return Communicated(placed_rows(made), transfers, placed_by)
+    sides = None
+    if side_order is not None:
+        sides = SideRun(side_order, Beside(side_order.holding(order.problem), rows_beside(made.sides)))
+    return Communicated(placed_rows(made), transfers, placed_by, sides)
 
 
-def run_lowered(label: str, lowered: LoweredPrograms, communicators: str) -> ProgramTimes:
+def run_lowered(
+    label: str, lowered: LoweredPrograms, communicators: str, own_queues: Queues | None = None
+) -> ProgramTimes:
     """Run programs, and check the result.
+
+    Parameters
+    ----------
+    label : str
+        What the order is called.
+    lowered : LoweredPrograms
+        The programs.
+    communicators : str
+        The communicators; empty if transfers wait for nothing, or only for their links.
+    own_queues : callable, optional
+        The queues, if they are not those of the communicators.
 
     Raises
     ------
@@ -221,15 +272,14 @@ def run_lowered(label: str, lowered: LoweredPrograms, communicators: str) -> Pro
         assert isinstance(sent, Op)
         assert isinstance(received, Op)
         raise InputError(f"{label}: is crossed: {receive(received)} would take what {send(sent)} sends")
-    name: Queues = queues(communicators)
+    name = own_queues or queues(communicators)
     try:
-        made = run(lowered.programs, lowered.transfers, name)
+        made = run(lowered.programs, lowered.transfers, name, lowered.sides)
     except RendezvousDeadlockError as error:
         cycle = describe_hang(error.cycle, lowered, communicators)
-        raise InputError(
-            f"{label}: hangs with communicators: {communicators} ({MEANINGS[communicators]}): {cycle}"
-        ) from None
-    found = run_violations(lowered.programs, lowered.transfers, name, made)
+        using = f" with communicators: {communicators} ({MEANINGS[communicators]})" if communicators else ""
+        raise InputError(f"{label}: hangs{using}: {cycle}") from None
+    found = run_violations(lowered.programs, lowered.transfers, name, made, lowered.sides)
     if found:
         raise RuntimeError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
     return made

@@ -52,7 +52,7 @@ def cycles(
     found: dict[str, tuple[Held, ...] | None] = {}
     for name in communicators:
         try:
-            run(lowered.programs, lowered.transfers, queues(name))
+            run(lowered.programs, lowered.transfers, queues(name), lowered.sides)
             found[name] = None
         except RendezvousDeadlockError as error:
             found[name] = error.cycle
@@ -118,7 +118,8 @@ def _reason(held: Held, lowered: LoweredPrograms, places: Mapping[End, tuple[int
     in_front = f"{token_of(held.by)} (column {places[held.by][1] + 1})"
     if held.queued:
         return f"stands behind {in_front} on {_queue_name(held, lowered, communicators)}"
-    assert held.waiting is not None
+    if held.waiting is None:
+        return f"follows {in_front}"
     program = lowered.programs[held.device]
     blocked = next(each.name for each in program[held.waiting :] if isinstance(each, Compute))
     column = lowered.columns[held.device][held.waiting] + 1
@@ -126,6 +127,8 @@ def _reason(held: Held, lowered: LoweredPrograms, places: Mapping[End, tuple[int
 
 
 def _queue_name(held: Held, lowered: LoweredPrograms, communicators: str) -> str:
+    if held.transfer in lowered.sides:
+        return f"device {held.device}'s stream"
     transfer = lowered.transfers[held.transfer]
     if communicators == "edge":
         return f"the communicator {transfer.source} → {transfer.destination}"

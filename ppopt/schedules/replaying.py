@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from time import perf_counter
 
 from ppopt.process.internal_error import InternalError
@@ -65,6 +66,14 @@ def replay_orders(
         If the independent checker finds fault with the result.
     """
     started = perf_counter() if started is None else started
+    if pipeline.sharding is not None and pipeline.sharding.resident == "auto":
+        again = partial(
+            replay_orders, engine=engine, notes=notes, started=started, check_memory=check_memory, given=given,
+            searched=searched,
+        )  # fmt: skip
+        return _shortest_that_fits(
+            again(label, each, placement, orders) for each in _with_each_number(pipeline, placement)
+        )
     problem = build_problem(pipeline, placement, split_as_in(orders))
     chosen = choose_engine(engine, problem)
     try:
@@ -77,14 +86,16 @@ def replay_orders(
         error.args = (f"{label}: {error}",)
         raise
     transfers: Mapping[Op, Transferred] = {}
-    placed_by = ""
-    if pipeline.semantics in ("rendezvous", "batched"):
+    placed_by, sides = "", None
+    if pipeline.follows_lowering:
         order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched)
-        rows, transfers, placed_by = communicate(order)
+        rows, transfers, placed_by, sides = communicate(order)
     elif problem.moves:
         transfers = moved_by_links(problem, rows)
-    _check(label, problem, rows, check_memory)
-    figures = measure(problem, rows, pipeline.ideal, overhead_in_ticks(pipeline, problem, orders), pipeline.after)
+    beside = None if sides is None else sides.beside
+    _check(label, problem, rows, check_memory and beside is None)
+    overhead = overhead_in_ticks(pipeline, problem, orders)
+    figures = measure(problem, rows, pipeline.ideal, overhead, pipeline.after, beside)
     short = note_on_short_blocks(pipeline, orders)
     seconds = perf_counter() - started
     return Schedule(
@@ -99,11 +110,24 @@ def replay_orders(
         actions=orders,
         rows=rows,
         notes=(*notes, *([] if short is None else [short])),
-        unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered) + pipeline.after,
+        unhindered_makespan=_makespan(problem, unhindered) + pipeline.after if pipeline.waits else None,
         transfers=transfers,
         placed_by=placed_by,
         lowered=None if given is None else given.lowered,
+        sides=sides,
     )
+
+
+def _with_each_number(pipeline: Pipeline, placement: Placement) -> Iterator[Pipeline]:
+    """Let 1, 2, … stages of a device have their parameters at once."""
+    assert pipeline.sharding is not None
+    for number in range(1, max(map(len, placement.local_stages)) + 1):
+        yield pipeline.model_copy(update={"sharding": pipeline.sharding.model_copy(update={"resident": number})})
+
+
+def _shortest_that_fits(schedules: Iterable[Schedule]) -> Schedule:
+    """Choose the shortest schedule that fits, and of equally short ones the one that takes least memory."""
+    return min(schedules, key=lambda each: (not each.fits, each.exact_makespan, each.memory_taken))
 
 
 def _makespan(problem: Problem, rows: Sequence[Placed]) -> Fraction:

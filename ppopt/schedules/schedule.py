@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
+    from ppopt.schedules.communicated import SideRun
     from reports.content import HeldLayers, Presented, ShownTransfer
     from reports.idle import Waiting
     from reports.ladder import Ladder
@@ -121,6 +122,8 @@ class Schedule:
         Whose placement of sends and receives it is: ``time``, ``the file``, or a framework's; empty if they need none.
     lowered : list of list of (Op, Block, Aside or None), or None
         The cells of the schedule's file, if that contains communication.
+    sides : SideRun or None
+        What its devices do beside computing: gathers, reductions, copies.
     noise : NoiseFigures or None
         Its makespan with drawn times, if `ppopt.under_noise` drew them.
     """
@@ -145,6 +148,7 @@ class Schedule:
     transfers: Mapping[Op, Transferred] = field(default_factory=dict)
     placed_by: str = ""
     lowered: Sequence[Sequence[Token | None]] | None = None
+    sides: SideRun | None = None
 
     def __post_init__(self) -> None:
         if self.proven is not None:
@@ -188,17 +192,22 @@ class Schedule:
     @cached_property
     def exact_makespan(self) -> Fraction:
         """The makespan without rounding."""
-        ticks = max(row.end for row in self.rows) - min(row.start for row in self.rows)
+        rows = self._rows_and_side_actions
+        ticks = max(row.end for row in rows) - min(row.start for row in rows)
         return Fraction(ticks, self.problem.ticks_per_unit) + self.pipeline.after
 
     @cached_property
     def exact_span(self) -> Fraction:
         """The span without rounding."""
         ends: dict[int, tuple[int, int]] = {}
-        for row in self.rows:
+        for row in self._rows_and_side_actions:
             first, last = ends.get(row.device, (row.start, row.end))
             ends[row.device] = min(first, row.start), max(last, row.end)
         return Fraction(max(last - first for first, last in ends.values()), self.problem.ticks_per_unit)
+
+    @property
+    def _rows_and_side_actions(self) -> Sequence[Placed]:
+        return self.rows if self.sides is None else [*self.rows, *self.sides.beside.rows]
 
     @property
     def span(self) -> float:
@@ -366,7 +375,31 @@ class Schedule:
             "seconds": self.seconds,
             "notes": list(self.notes),
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
+            **self._side_values(),
         } | self._communication_values()
+
+    def _side_values(self) -> dict[str, Any]:
+        if self.sides is None or self.pipeline.sharding is None:
+            return {}
+        sharding, costs = self.pipeline.sharding, self.pipeline.side_costs
+        by_device = [0] * self.pipeline.devices
+        for each, _ in self.sides.order.every:
+            by_device[each.device] += each.action.kind == "UNSHARD"
+        values: dict[str, Any] = {
+            "resident": sharding.resident,
+            "gathers": self.gathers,
+            "gathers_by_device": by_device,
+        }
+        if sharding.bandwidth is not None:
+            rate = sharding.bandwidth
+            pairs = zip(self.gathers, costs, strict=True)
+            values["gathered_bytes"] = [float(number * cost.gather * rate) for number, cost in pairs]
+        return values
+
+    @property
+    def gathers(self) -> list[int]:
+        """How often each stage's parameters are gathered, on all its devices; empty without sharding."""
+        return [] if self.sides is None else self.sides.order.gathers(self.pipeline.stages or 0)
 
     def _communication_values(self) -> dict[str, Any]:
         if self.unhindered_makespan is None:

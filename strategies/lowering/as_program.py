@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from solver.problem import Key
-from solver.programs import Compute, Instruction, Post, Transfer, Wait
+from solver.programs import Compute, Instruction, Post, SideAction, Transfer, Wait
 from strategies.lowering.transfers import Crossings, end_of
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.placements import Placement
@@ -25,11 +25,14 @@ class LoweredPrograms:
         Keyed by their producers, see `Crossings`.
     columns : list of list of int
         The column of the cell that each instruction comes from; for a wait, that of the action that waits.
+    sides : mapping of Key to SideAction
+        The side actions that the programs post.
     """
 
     programs: list[list[Instruction]]
     transfers: dict[Key, Transfer]
     columns: list[list[int]]
+    sides: Mapping[Key, SideAction] = field(default_factory=dict)
 
 
 def as_programs(

@@ -39,7 +39,7 @@ def lower_as_pytorch(
     """
     if len(placement.homes) > 1:
         raise InputError("is bidirectional: PyTorch's runtime has one device for each stage, and cannot lower it")
-    per_device = [with_reduced_gradients(with_shards(order), placement.microbatches) for order in orders]
+    per_device = [with_reduced_gradients(with_shards(order)) for order in orders]
     lowered = _RoundRobin(Crossings(placement), per_device).take()
     return defer_receives(lowered, placement) if deferred else lowered
 

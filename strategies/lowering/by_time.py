@@ -61,7 +61,7 @@ def lower_by_time(
         last[producer] = place
         receiver = crossings.devices(transfer)[1]
         behind[receiver][last[receiver]].append(receive(transfer))
-    return [_merged(order, places, placement, shards=shards) for order, places in zip(orders, behind, strict=True)]
+    return [_merged(order, places, shards=shards) for order, places in zip(orders, behind, strict=True)]
 
 
 def _by_end(
@@ -107,11 +107,9 @@ def _steps_at_one_moment(
     return steps
 
 
-def _merged(
-    order: Sequence[PipelineAction], behind: Sequence[Sequence[Token]], placement: Placement, *, shards: bool
-) -> list[Token]:
+def _merged(order: Sequence[PipelineAction], behind: Sequence[Sequence[Token]], *, shards: bool) -> list[Token]:
     computed: list[Token] = list(order)
-    lowered = with_reduced_gradients(with_shards(computed) if shards else computed, placement.microbatches)
+    lowered = with_reduced_gradients(with_shards(computed) if shards else computed)
     merged = list(behind[0])
     places = iter(behind[1:])
     for token in lowered:

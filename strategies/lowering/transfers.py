@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from solver.programs import End
+from strategies.lowering.stream_action import StreamAction
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.placements import Placement
-from strategies.order_files.schedule_file import Aside, Token, ops_of
+from strategies.order_files.schedule_file import COPIES, Aside, Token, ops_of
 
 SENDS, RECEIVES = {"F": "SEND_F", "B": "SEND_B"}, {"F": "RECV_F", "B": "RECV_B"}
 
@@ -96,7 +97,7 @@ def receive(transfer: Op) -> Aside:
 
 def end_of(action: Aside) -> End | None:
     """Return the end of a transfer that an action is; None if it neither sends nor receives."""
-    if action.microbatch is None:
+    if action.microbatch is None or action.kind in COPIES:
         return None
     kind = action.kind[-1]
     if action.kind.startswith("SEND"):
@@ -106,14 +107,16 @@ def end_of(action: Aside) -> End | None:
 
 
 def token_of(end: End) -> Aside:
-    """Return the action for an end of a transfer."""
-    assert isinstance(end.transfer, Op)
+    """Return the action for an end of a transfer, or for a side action."""
+    if not isinstance(end.transfer, Op):
+        assert isinstance(end.transfer, StreamAction)
+        return end.transfer.action
     return send(end.transfer) if end.is_send else receive(end.transfer)
 
 
 def is_lowered(rows: Iterable[Iterable[Token | None]]) -> bool:
     """Return whether rows hold sends or receives."""
-    return any(isinstance(token, Aside) and token.microbatch is not None for row in rows for token in row)
+    return any(isinstance(token, Aside) and end_of(token) is not None for row in rows for token in row)
 
 
 def computing(rows: Sequence[Sequence[Token | None]]) -> list[list[PipelineAction]]:

@@ -17,10 +17,7 @@ from solver.problem import Block
 from strategies.model.actions import KINDS, PipelineAction
 from strategies.model.communication import NO_HOP, WAITING, Communication, Hop, Waiting
 from strategies.model.configuration import read_configuration, split_strategy
-from strategies.model.cuts import (
-    even_cut,
-    written_recomputed,
-)
+from strategies.model.cuts import counts_by_kind, even_cut, written_recomputed
 from strategies.model.items import AS_MEASURED, Factors, Items, MicrobatchEntry, lay_out
 from strategies.model.numbers import (
     PerStage,
@@ -41,6 +38,7 @@ from strategies.model.stage_costs import (
     entry,
     spread,
 )
+from strategies.model.streams import STREAMS, SideCosts, recut_costs, side_costs, with_costs
 from strategies.model.validation_messages import describe
 
 
@@ -99,6 +97,12 @@ class Pipeline(PipelineFields):
         For each device, how many times as long it takes for everything it computes, at least 1; None if 1 for all.
     step : Step or None
         What a step takes besides its operations; None if nothing.
+    sharding : Sharding or None
+        Parameters that are gathered before use, and gradients that are reduced; None if neither is counted.
+    data_parallel : DataParallel or None
+        Gradients that are reduced where parameters are not sharded; None if that is not counted.
+    offload : Offload or None
+        Activations that are copied to the host and back; None if none is.
     memory : Memory
         The memory that is kept, and the limit.
     """
@@ -332,6 +336,39 @@ class Pipeline(PipelineFields):
         return tuple(attention_of_stage(self.times, cost, stage) for stage, cost in enumerate(self.measured))
 
     @cached_property
+    def side_costs(self) -> tuple[SideCosts, ...]:
+        """The costs of each stage's work beside computing."""
+        if self.stages is None or self.is_open_cut:
+            raise InputError("stages: is missing; the schedule decides it, or give it")
+        parts = list(self.streams.values())
+        if self.layers is None or self.layers_per_stage is None:
+            return side_costs(parts, self.stages)
+        return side_costs(parts, self.stages, self.layers, counts_by_kind(self.layers, self.layers_per_stage))
+
+    @property
+    def side_times(self) -> list[Fraction]:
+        """All times of work beside computing, for items of each size."""
+        if not self.streams:
+            return []
+        sizes = [[factors.at(stage)[0] for factors in self.items.classes] for stage in range(len(self.side_costs))]
+        once = [time for each in self.side_costs for time in (each.gather, each.reduce)]
+        copies = zip(self.side_costs, sizes, strict=True)
+        return once + [
+            size * time for each, of_stage in copies for time in (each.offload, each.reload) for size in of_stage
+        ]
+
+    @property
+    def side_amounts(self) -> list[Fraction]:
+        """All amounts of memory that work beside computing takes or returns, for items of each size."""
+        if not self.streams:
+            return []
+        found = [amount for each in self.side_costs for amount in (each.weights, each.gradients)]
+        for work in self.costs_by_class:
+            for cost, each in zip(work, self.side_costs, strict=True):
+                found += [each.share * cost.activation, each.share * cost.held_for_weight]
+        return found
+
+    @cached_property
     def measured(self) -> tuple[StageCosts, ...]:
         """The costs of each stage's own work as measured, with every default filled in."""
         if self.stages is None:
@@ -495,10 +532,10 @@ class Pipeline(PipelineFields):
         return self.model_copy(update={"memory": memory.model_copy(update={"limit": given})})
 
     def without_waiting(self) -> Pipeline:
-        """Return the pipeline with transfers that wait for nothing: the same hops, as every bound counts them."""
-        if self.semantics == "async":
+        """Return the pipeline as bounds count it: transfers wait for nothing, and nothing runs beside computing."""
+        if not self.waits:
             return self
-        return self.model_copy(update=dict.fromkeys(WAITING))
+        return self.model_copy(update=dict.fromkeys((*WAITING, *STREAMS)))
 
     def as_stages(self) -> Pipeline:
         """Return the pipeline without its layers: the same costs, given per stage.
@@ -511,6 +548,7 @@ class Pipeline(PipelineFields):
         if self.layers is None or not self.work:
             return self
         fields = {key: getattr(self, key) for key in type(self).model_fields}
+        fields |= {key: with_costs(part, self.side_costs) for key, part in self.streams.items()}
         return self._read(fields | dict.fromkeys(("layers", "layers_per_stage", "recomputed_per_stage")))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -623,6 +661,9 @@ class Pipeline(PipelineFields):
         times = Times.model_construct(**durations)
         memory = Memory.model_construct(**kept, limit=self.memory.limit, unit=self.memory.unit)
         changes: dict[str, Any] = {"stages": stages, "times": times, "memory": memory}
+        if self.streams:
+            beside = recut_costs(self.side_costs, given["activation"], columns["activation"])
+            changes |= {key: with_costs(part, beside) for key, part in self.streams.items()}
         return self.model_copy(update=changes | self._communication_in(stages))
 
     def _recut_attention(self, times: Mapping[str, Sequence[Fraction]]) -> dict[str, Any]:

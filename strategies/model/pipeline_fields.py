@@ -37,6 +37,16 @@ from strategies.model.stage_costs import (
     refuse_contradictory_costs,
     values_per_stage,
 )
+from strategies.model.streams import (
+    STREAMS,
+    DataParallel,
+    Offload,
+    Sharding,
+    Streams,
+    amounts_of,
+    wrong_with_layers,
+    wrong_with_length,
+)
 
 MOST_OPS, MOST_SEARCHED = 5_000_000, 30_000_000
 """Largest numbers of operations accepted: in a schedule that is written out, and in one that is searched."""
@@ -76,6 +86,9 @@ class PipelineFields(Part):
     overhead: Overhead | None = None
     slowdown: Annotated[Slowdown, PlainValidator(read_slowdown)] | None = None
     step: Step | None = None
+    sharding: Sharding | None = None
+    data_parallel: DataParallel | None = None
+    offload: Offload | None = None
     memory: Memory = Memory()
 
     @model_validator(mode="before")
@@ -119,6 +132,7 @@ class PipelineFields(Part):
         if self.framework is not None:
             self._follow(self.framework)
         self._check_communication()
+        self._check_streams()
         return self
 
     def _values_per_stage(self) -> Iterator[tuple[str, PerStage | None]]:
@@ -272,6 +286,38 @@ class PipelineFields(Part):
                 f"{float(self.overlap):g} beside it; leave one of the two out"
             )
         refuse_contradictory_costs(self.times, self.memory, self.stages or 1)
+
+    @property
+    def streams(self) -> dict[str, Streams]:
+        """What devices do beside computing, by its key."""
+        return {key: part for key in STREAMS if (part := getattr(self, key)) is not None}
+
+    @property
+    def waits(self) -> bool:
+        """Whether computing may wait for more than results: for transfers that wait, or for what runs beside it."""
+        return self.semantics != "async" or bool(self.streams)
+
+    @property
+    def follows_lowering(self) -> bool:
+        """Whether the times of an order follow only from the programs that it is lowered to."""
+        return self.semantics in ("rendezvous", "batched") or bool(self.streams)
+
+    def _check_streams(self) -> None:
+        """Refuse what devices do beside computing if it contradicts the model or itself."""
+        if self.sharding is not None and self.data_parallel is not None:
+            raise WrongKeyError(
+                "data_parallel",
+                "contradicts sharding, whose reduce_scatter reduces the gradients; leave one of the two out",
+            )
+        for name, part in self.streams.items():
+            for key, value in amounts_of(part):
+                wrong = wrong_with_layers(key, value, self.layers)
+                if not wrong and self.stages is not None:
+                    wrong = wrong_with_length(value, self.stages)
+                if wrong:
+                    raise WrongKeyError(f"{name}.{key}", wrong)
+                if self.stages is None and isinstance(value, tuple):
+                    raise WrongKeyError(f"{name}.{key}", "has one entry a stage, so it needs stages")
 
     def _check_communication(self) -> None:
         """Refuse communication that contradicts the sizes, the latency, or ``p2p``."""

@@ -27,7 +27,11 @@ MOST_CELLS = 3 * MOST_OPS
 
 _TRANSFERS = ("SEND_F", "RECV_F", "SEND_B", "RECV_B")
 _SHARDING = ("UNSHARD", "RESHARD", "REDUCE_GRAD")
-_ASIDE = re.compile(rf"(\d{{1,9}})(?:({'|'.join(_TRANSFERS)})(\d{{1,9}})|({'|'.join(_SHARDING)}))", re.ASCII)
+COPIES = ("OFFLOAD", "RELOAD")
+"""Copies of activations to the host and back, which are ppopt's own: PyTorch's grammar has none."""
+_ASIDE = re.compile(
+    rf"(\d{{1,9}})(?:({'|'.join((*_TRANSFERS, *COPIES))})(\d{{1,9}})|({'|'.join(_SHARDING)}))", re.ASCII
+)
 _NEWER = re.compile(r"\d{1,9}WAIT_SEND_[FB]\d{1,9}", re.ASCII)
 _PYTORCHS = re.compile(rf"(\d{{1,9}})(F|I|B|W|{'|'.join((*_SHARDING, *_TRANSFERS))})(\d{{0,9}})", re.ASCII)
 _LOOSE_OP = re.compile(r"(\d{1,9})([FBIW])(\d{1,9})(?!\d)", re.ASCII)
@@ -37,16 +41,17 @@ _ALLOWED = "allowed are e.g. 2F0, 2B0, 2I0, 2W0 and (0F1;7B0)OVERLAP_F_B"
 
 
 class Aside(NamedTuple):
-    """An action of PyTorch's lowered schedules that computes nothing: communication, sharding, reducing gradients.
+    """An action that computes nothing: communication, sharding, reducing gradients, copies to the host and back.
 
     Attributes
     ----------
     stage : int
         The stage.
     kind : str
-        ``SEND_F``, ``RECV_F``, ``SEND_B``, ``RECV_B``, ``UNSHARD``, ``RESHARD`` or ``REDUCE_GRAD``.
+        ``SEND_F``, ``RECV_F``, ``SEND_B``, ``RECV_B``, ``UNSHARD``, ``RESHARD``, ``REDUCE_GRAD``, ``OFFLOAD`` or
+        ``RELOAD``.
     microbatch : int or None
-        The microbatch; only transfers have one.
+        The microbatch; only transfers and copies have one.
     """
 
     stage: int
@@ -302,14 +307,15 @@ def nearest_token(text: str) -> str | None:
 def _nearest_kind(text: str) -> str | None:
     if text.endswith(tuple(f"_{kind}" for kind in _TRANSFERS)):
         return None  # a remark on a transfer that stands elsewhere: suggesting the transfer would duplicate it
-    near = difflib.get_close_matches(text, [*KINDS, *_TRANSFERS, *_SHARDING], n=1)
+    near = difflib.get_close_matches(text, [*KINDS, *_TRANSFERS, *_SHARDING, *COPIES], n=1)
     return near[0] if near else text[0] if text[0] in KINDS else None
 
 
 def _notes_on_set_aside(counts: Counter[str], name: str) -> Iterable[str]:
     for kinds, why in (
         (_TRANSFERS, "ppopt places communication by itself"),
-        (_SHARDING, "ppopt does not model sharding and the reduction of gradients"),
+        (_SHARDING, "they count where the configuration has sharding or data_parallel"),
+        (COPIES, "they count where the configuration has offload"),
     ):
         found = [f"{counts[kind]} {kind}" for kind in kinds if counts[kind]]
         if found:

@@ -69,13 +69,15 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
     costs = _costs(pipeline, placement)
     unlike = list({id(cost): cost for cost in costs}.values())
     durations = [*chain.from_iterable(hops), *(value for cost in unlike for value in cost.durations)]
+    durations += pipeline.side_times
     time_scale = lcm(common_scale(durations), block_scale(pipeline, halves))
     cells = _Cells.of(pipeline, placement, splits)
     tasks = _tasks(costs, cells, time_scale)
     lags = _table(hops, time_scale, cells)
     precedences, moves = _waits(cells, tasks, lags, pipeline.items.follows)
     limits = [limit for limit in pipeline.limits if limit is not None]
-    memory_scale = common_scale([*limits, *(value for cost in unlike for value in cost.amounts)])
+    amounts = (value for cost in unlike for value in cost.amounts)
+    memory_scale = common_scale([*limits, *amounts, *pipeline.side_amounts])
     static = static_memory(pipeline, placement)
     return Problem(
         devices=pipeline.devices,

@@ -1,0 +1,270 @@
+"""Side actions of an order: where they stand, what they take, and how programs post and await them.
+
+A side action starts when the computation before it in its device's order has ended and its stream is free. Only what
+needs it waits: computing a stage for its `UNSHARD`, a backward for its `RELOAD`, the end of the step for `REDUCE_GRAD`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from solver.exact import in_ticks
+from solver.problem import Hold, Key, Placed, Problem, Task
+from solver.programs import Compute, End, Instruction, Post, SideAction, Wait
+from strategies.lowering.as_program import LoweredPrograms
+from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
+from strategies.lowering.offload import with_offload
+from strategies.lowering.stream_action import StreamAction
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.items import Factors
+from strategies.model.pipeline import Pipeline
+from strategies.model.streams import LEAST_OFFLOADED
+from strategies.order_files.schedule_file import COPIES, Aside, Token, ops_of
+
+SHARDS, GRADIENTS = ("UNSHARD", "RESHARD"), "REDUCE_GRAD"
+
+
+@dataclass(frozen=True)
+class SideOrder:
+    """The side actions of an order, each in its place.
+
+    Attributes
+    ----------
+    rows : sequence of sequence of token
+        The computations and side actions of each device.
+    pipeline : Pipeline
+        What they cost.
+    ticks : int
+        Ticks per unit of time.
+    """
+
+    rows: Sequence[Sequence[Token]]
+    pipeline: Pipeline
+    ticks: int
+
+    @property
+    def every(self) -> Iterator[tuple[StreamAction, int]]:
+        """Each side action, device by device, with the number of computations before it."""
+        for device, row in enumerate(self.rows):
+            turns: Counter[Aside] = Counter()
+            computed = 0
+            for token in row:
+                if isinstance(token, Aside):
+                    yield StreamAction(device, token, turns[token]), computed
+                    turns[token] += 1
+                else:
+                    computed += 1
+
+    def programmed(self, lowered: LoweredPrograms) -> LoweredPrograms:
+        """Post every side action in programs, and let computations wait for those that they need."""
+        slots: dict[int, dict[int, list[StreamAction]]] = defaultdict(lambda: defaultdict(list))
+        for each, computed in self.every:
+            slots[each.device][computed].append(each)
+        changed = [
+            _with_posts(program, columns, slots[device])
+            for device, (program, columns) in enumerate(zip(lowered.programs, lowered.columns, strict=True))
+        ]
+        programs, columns = [each for each, _ in changed], [each for _, each in changed]
+        return replace(lowered, programs=programs, columns=columns, sides=self.sides)
+
+    @property
+    def sides(self) -> dict[Key, SideAction]:
+        """Every side action with its stream and its duration."""
+        gathered: dict[tuple[int, int], StreamAction] = {}
+        found: dict[Key, SideAction] = {}
+        for each, _ in self.every:
+            device, action, _ = each
+            follows: tuple[Key, ...] = ()
+            if action.kind == "UNSHARD":
+                gathered[device, action.stage] = each
+            elif action.kind == "RESHARD":
+                follows = (gathered[device, action.stage],)
+            elif action.kind == "RELOAD":
+                follows = (each._replace(action=action._replace(kind="OFFLOAD")),)
+            found[each] = SideAction(device, self._stream(each), in_ticks(self._lasts(action), self.ticks), follows)
+        return found
+
+    def _stream(self, each: StreamAction) -> Hashable:
+        """Return the stream of a side action; a release is done at once, whatever else runs."""
+        device, action, _ = each
+        sharding, offload = self.pipeline.sharding, self.pipeline.offload
+        if action.kind in COPIES:
+            assert offload is not None
+            name = "copy" if offload.streams == "one" else action.kind.lower()
+            return name, device // 2 if offload.pairs else device
+        if action.kind == "RESHARD":
+            return "release", each
+        own = sharding is None or sharding.reduce_stream == "own"
+        return "reduce" if own and action.kind == GRADIENTS else "shards", device
+
+    def _lasts(self, action: Aside) -> Fraction:
+        costs = self.pipeline.side_costs[action.stage]
+        if action.kind in COPIES:
+            assert action.microbatch is not None
+            time = costs.offload if action.kind == "OFFLOAD" else costs.reload
+            return time * item_size(self.pipeline, action.stage, action.microbatch)
+        return {"UNSHARD": costs.gather, "RESHARD": Fraction(0), GRADIENTS: costs.reduce}[action.kind]
+
+    def gathers(self, stages: int) -> list[int]:
+        """Count the gathers of each stage, on all its devices."""
+        counts = Counter(each.action.stage for each, _ in self.every if each.action.kind == "UNSHARD")
+        return [counts[stage] for stage in range(stages)]
+
+    def holding(self, problem: Problem) -> Problem:
+        """Return a problem whose tasks include the side actions, with all that they take and return.
+
+        A copied share of an activation is returned when its offload ends, and taken again when its reload starts.
+        Gathered parameters are held from the start of their gather until they are released, gradients from the first
+        backward that makes them until they are reduced.
+
+        Parameters
+        ----------
+        problem : Problem
+            The problem of computing.
+        """
+        tasks = {**problem.tasks, **{key: Task(side.device, side.duration) for key, side in self.sides.items()}}
+        copies = {
+            (each.action.stage, each.action.microbatch): each for each, _ in self.every if each.action.kind == "RELOAD"
+        }
+        holds = [part for hold in problem.holds for part in self._copied(hold, copies)]
+        holds += self._shards(problem.amounts_per_unit)
+        return replace(problem, tasks=tasks, holds=holds)
+
+    def _copied(self, hold: Hold, copies: Mapping[tuple[int, int | None], StreamAction]) -> Iterator[Hold]:
+        op = hold.take
+        assert isinstance(op, Op)
+        reload = copies.get((op.stage, op.microbatch))
+        if reload is None:
+            yield hold
+            return
+        share = self.pipeline.side_costs[op.stage].share
+        moved = tuple((task, int(share * part)) for task, part in hold.returns)
+        away = sum(part for _, part in moved)
+        kept = tuple((task, part - gone) for (task, part), (_, gone) in zip(hold.returns, moved, strict=True))
+        offload = reload._replace(action=reload.action._replace(kind="OFFLOAD"))
+        yield Hold(hold.take, hold.amount, ((offload, away), *kept))
+        yield Hold(reload, away, moved)
+
+    def _shards(self, amounts: int) -> Iterator[Hold]:
+        costs = self.pipeline.side_costs
+        gathered: dict[tuple[int, int], StreamAction] = {}
+        for each, _ in self.every:
+            stage = each.action.stage
+            if each.action.kind == "UNSHARD":
+                gathered[each.device, stage] = each
+            elif each.action.kind == "RESHARD":
+                size = in_ticks(costs[stage].weights, amounts)
+                yield Hold(gathered.pop((each.device, stage)), size, ((each, size),))
+            elif each.action.kind == GRADIENTS and costs[stage].gradients:
+                size = in_ticks(costs[stage].gradients, amounts)
+                makers = (op for token in self.rows[each.device] for op in ops_of(token) if op.stage == stage)
+                yield Hold(next(op for op in makers if op.kind in "BW"), size, ((each, size),))
+
+
+def item_size(pipeline: Pipeline, stage: int, microbatch: int) -> Fraction:
+    """Return the size of an item on a stage, 1 as measured."""
+    items = pipeline.items
+    factors: Factors = items.classes[items.of[microbatch]]
+    return factors.at(stage)[0]
+
+
+def placed_beside(
+    pipeline: Pipeline,
+    orders: Sequence[Sequence[PipelineAction]],
+    ticks: int,
+    *,
+    given: Sequence[Sequence[Token | None]] | None = None,
+    resident: int | None = None,
+) -> SideOrder:
+    """Place the side actions of a pipeline in an order: those of its file where it has any, else by rule.
+
+    Shards are placed by PyTorch's rule (`with_shards`), and a stage's gradients are reduced after its last backward.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What runs beside computing.
+    orders : sequence of sequence of (Op or Block)
+        The computations of each device.
+    ticks : int
+        Ticks per unit of time.
+    given : sequence of sequence of token or None, optional
+        The cells of the order's file.
+    resident : int, optional
+        How many stages have their parameters at once, where the pipeline leaves it open.
+    """
+    sharding, offload = pipeline.sharding, pipeline.offload
+    reduces = sharding is not None or pipeline.data_parallel is not None
+    wanted = {
+        **dict.fromkeys(SHARDS, sharding is not None), GRADIENTS: reduces, **dict.fromkeys(COPIES, offload is not None),
+    }  # fmt: skip
+    cells = [[token for token in row if token is not None] for row in given or orders]
+    found = {token.kind for row in cells for token in row if isinstance(token, Aside)}
+    rows: list[list[Token]] = []
+    for device, row in enumerate(cells):
+        order = [token for token in row if not isinstance(token, Aside) or wanted.get(token.kind, False)]
+        if sharding is not None and not found & set(SHARDS):
+            number = resident or int(sharding.resident)
+            order = with_shards(order, number, sharding.ahead(device, number))
+        if reduces and GRADIENTS not in found:
+            at_the_end = pipeline.data_parallel is not None and not pipeline.data_parallel.overlap
+            order = with_reduced_gradients(order, last=at_the_end)
+        if offload is not None and not found & set(COPIES):
+            order = with_offload(order, _copied(pipeline), lead=offload.lead, least=LEAST_OFFLOADED)
+        rows.append(order)
+    return SideOrder(rows, pipeline, ticks)
+
+
+def _copied(pipeline: Pipeline) -> Callable[[int, int], bool]:
+    return lambda stage, _: bool(pipeline.side_costs[stage].share * pipeline.costs[stage].activation)
+
+
+def _with_posts(
+    program: Sequence[Instruction], columns: Sequence[int], slots: Mapping[int, Sequence[StreamAction]]
+) -> tuple[list[Instruction], list[int]]:
+    """Insert side actions into a program: those before its first computation at its beginning."""
+    placed, places = list[Instruction](), list[int]()
+    moved: dict[int, int] = {}
+    awaited: dict[Aside, int] = {}
+    computed = 0
+
+    def post(column: int) -> None:
+        for each in slots.get(computed, ()):
+            if each.action.kind in ("UNSHARD", "RELOAD"):
+                awaited[each.action] = len(placed)
+            placed.append(Post((End(each, True),)))
+            places.append(column)
+
+    post(columns[0] if columns else 0)
+    for place, (instruction, column) in enumerate(zip(program, columns, strict=True)):
+        if isinstance(instruction, Compute):
+            for need in _needs(instruction.name):
+                if need in awaited:
+                    placed.append(Wait(awaited.pop(need)))
+                    places.append(column)
+        moved[place] = len(placed)
+        placed.append(Wait(moved[instruction.post]) if isinstance(instruction, Wait) else instruction)
+        places.append(column)
+        if isinstance(instruction, Compute):
+            computed += 1
+            post(column)
+    return placed, places
+
+
+def _needs(token: Key) -> Iterator[Aside]:
+    """Yield the side actions that a computation waits for."""
+    for op in ops_of(token):  # type: ignore[arg-type]  # computations are named by their tokens
+        yield Aside(op.stage, "UNSHARD", None)
+        if op.kind in "BI":
+            yield Aside(op.stage, "RELOAD", op.microbatch)
+
+
+def placed_rows(ran: Mapping[Key, tuple[int, int, int]]) -> list[Placed]:
+    """List when each side action ran, device by device in the order of time."""
+    rows = [
+        Placed(key, key.device, start, end) for key, (_, start, end) in ran.items() if isinstance(key, StreamAction)
+    ]
+    return sorted(rows, key=lambda row: (row.device, row.start, row.end))
