@@ -54,7 +54,8 @@ class Post(NamedTuple):
     Attributes
     ----------
     ends : tuple of End
-        Its members. Those on one queue enter it together, and all are done before later entries are ready.
+        Its members. Transfers on one queue enter it together, and all are done before later entries are ready; side
+        actions enter their streams one by one.
     """
 
     ends: tuple[End, ...]

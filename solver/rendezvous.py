@@ -276,10 +276,11 @@ class _Machine:
 
     def _post(self, device: int, place: int, ends: Sequence[End], now: int) -> None:
         group = self.groups[device][place] = _Group(device, len(ends))
-        by_queue: dict[int, tuple[_Queue, list[End]]] = {}
+        by_queue: dict[Hashable, tuple[_Queue, list[End]]] = {}
         for end in ends:
             queue = self.queue_of[end]
-            by_queue.setdefault(id(queue), (queue, []))[1].append(end)
+            together = end if end.transfer in self.sides else id(queue)
+            by_queue.setdefault(together, (queue, []))[1].append(end)
         for queue, members in by_queue.values():
             entry = _Entry(now, group, members, len(members))
             for end in members:

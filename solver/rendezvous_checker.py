@@ -142,16 +142,25 @@ def _streams_take_one_after_the_other(
     programs: Sequence[Program], sides: Mapping[Key, SideAction], run: ProgramTimes
 ) -> Iterator[Violation]:
     """Find side actions that start before one that was posted earlier on their stream has ended."""
-    posted: dict[Hashable, list[tuple[int, int, int, Key]]] = defaultdict(list)
+    posted: dict[Hashable, list[tuple[int, Key]]] = defaultdict(list)
     for device, program in enumerate(programs):
+        own: dict[Hashable, list[Key]] = defaultdict(list)
         for place, instruction in enumerate(program):
             for key in (end.transfer for end in (instruction.ends if isinstance(instruction, Post) else ())):
                 if key in sides:
-                    moment = run.points[device][place]
-                    posted[sides[key].stream].append((moment, run.sides[key].start, place, key))
-    for stream, each in posted.items():
-        over = 0
-        for _, start, _, key in sorted(each, key=lambda entry: entry[:3]):
-            if start < over:
-                yield Violation("queue", f"{key} starts at {start}, but stream {stream} is busy until {over}")
-            over = max(over, run.sides[key].end)
+                    posted[sides[key].stream].append((run.points[device][place], key))
+                    own[sides[key].stream].append(key)
+        for stream, keys in own.items():
+            yield from _one_after_the_other(stream, keys, run)
+    for stream, each in posted.items():  # of different devices, those posted at one moment may go in any order
+        in_time = sorted(each, key=lambda entry: (entry[0], *_times(entry[1], run)))
+        yield from _one_after_the_other(stream, [key for _, key in in_time], run)
+
+
+def _one_after_the_other(stream: Hashable, keys: Sequence[Key], run: ProgramTimes) -> Iterator[Violation]:
+    over = 0
+    for key in keys:
+        start, end = _times(key, run)
+        if start < over:
+            yield Violation("queue", f"{key} starts at {start}, but stream {stream} is busy until {over}")
+        over = max(over, end)

@@ -88,6 +88,7 @@ class Simulation:
                 queue = self._queue(device, end)
                 entries = self.queues.setdefault(queue, [])
                 members = {each for each in instruction.ends if self._queue(device, each) == queue}
+                members = {end} if end.transfer in self.sides else members
                 if not entries or entries[-1] != members:
                     entries.append(members)
         else:
