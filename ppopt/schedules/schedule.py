@@ -492,6 +492,7 @@ class Schedule:
             items=self.names_of_items,
             noise=self.noise,
             given=not self.is_searched and not self.is_published and self.status != "measured",
+            beside=None if self.sides is None else self.sides.beside,
         )
 
     @property
@@ -500,7 +501,7 @@ class Schedule:
         return tuple(self.pipeline.items.names) if self.pipeline.are_sliced else ()
 
     def _shown_transfers(self) -> list[ShownTransfer]:
-        """List both ends of each transfer, from the time it was ready until the end of its move."""
+        """List both ends of each transfer, from the time it was ready until the end of its move, and side actions."""
         from reports.content import ShownTransfer
 
         shown: list[ShownTransfer] = []
@@ -510,6 +511,9 @@ class Schedule:
             name = f"{op.stage}{op.kind}{item} from device {each.source} to {each.destination}"
             shown.append(ShownTransfer(each.source, name, each.sendable, each.start, each.end))
             shown.append(ShownTransfer(each.destination, name, each.receivable, each.start, each.end))
+        if self.sides is not None:
+            rows = (row for row in self.sides.beside.rows if row.end > row.start)
+            shown += [ShownTransfer(row.device, str(row.task), row.start, row.start, row.end) for row in rows]
         return sorted(shown, key=lambda each: (each.device, each.start, each.name))
 
     def _held_layers(self) -> Iterator[HeldLayers]:
