@@ -321,10 +321,11 @@ class Schedule:
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
-        """One row per operation: device, stage, microbatch, op, start, end, block."""
+        """One row per operation, and per side action: device, stage, microbatch, op, start, end, block."""
         from reports.timeline import timeline_frame
 
-        return timeline_frame(self.rows, self.problem.ticks_per_unit)
+        beside = () if self.sides is None else self.sides.beside.rows
+        return timeline_frame(self.rows, self.problem.ticks_per_unit, beside)
 
     @cached_property
     def orders(self) -> list[list[str]]:
