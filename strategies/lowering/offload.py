@@ -1,0 +1,70 @@
+"""Places `OFFLOAD` and `RELOAD` in an order: activations that wait for long lie in the host's memory meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+
+from strategies.order_files.schedule_file import Aside, Token, ops_of
+
+LEAD = 2
+"""Computations between a reload and the backward that needs it."""
+
+LEAST_IN_FLIGHT = 3
+"""Microbatches in flight below which a device offloads nothing."""
+
+
+def with_offload(
+    order: Sequence[Token],
+    stages: Container[int],
+    lead: int = LEAD,
+    least_in_flight: int = LEAST_IN_FLIGHT,
+) -> list[Token]:
+    """Put `OFFLOAD` right behind each forward, and `RELOAD` a few computations ahead of its B or I.
+
+    Parameters
+    ----------
+    order : sequence of token
+        The computations of a device.
+    stages : container of int
+        The stages whose activations are offloaded.
+    lead : int
+        The number of computations between a reload and its B or I; fewer where the forward ran only just before.
+    least_in_flight : int
+        The number of microbatches in flight, at the device's fullest, below which it offloads nothing.
+    """
+    if most_in_flight(order) < least_in_flight:
+        return list(order)
+    gaps: list[list[Token]] = [[] for _ in range(len(order) + 1)]  # gap i lies before action i
+    ran: dict[tuple[int, int], int] = {}
+    reloads = []
+    for place, token in enumerate(order):
+        for op in ops_of(token):
+            if op.stage not in stages:
+                continue
+            if op.kind == "F":
+                ran[op.stage, op.microbatch] = place
+                gaps[place + 1].append(Aside(op.stage, "OFFLOAD", op.microbatch))
+            elif op.kind in "BI":
+                reloads.append((max(place - lead, ran[op.stage, op.microbatch] + 1), op))
+    for place, op in reloads:
+        gaps[place].append(Aside(op.stage, "RELOAD", op.microbatch))
+    return list(_merged(order, gaps))
+
+
+def most_in_flight(order: Sequence[Token]) -> int:
+    """Return the largest number of forwards of a device whose B or I has not ended."""
+    now = most = 0
+    for token in order:
+        kinds = [op.kind for op in ops_of(token)]
+        now += kinds.count("F")
+        most = max(most, now)
+        now -= sum(kind in "BI" for kind in kinds)
+    return most
+
+
+def _merged(order: Sequence[Token], gaps: Sequence[Sequence[Token]]) -> Iterator[Token]:
+    """Yield the actions of an order with what stands in the gap before each, and in the one at the end."""
+    for token, before in zip(order, gaps, strict=False):
+        yield from before
+        yield token
+    yield from gaps[len(order)]
