@@ -110,7 +110,14 @@ class SideOrder:
 
     def gathers(self, stages: int) -> list[int]:
         """Count the gathers of each stage, on all its devices."""
-        counts = Counter(each.action.stage for each, _ in self.every if each.action.kind == "UNSHARD")
+        return self._counted("UNSHARD", stages)
+
+    def offloads(self, stages: int) -> list[int]:
+        """Count the offloads of each stage, on all its devices."""
+        return self._counted("OFFLOAD", stages)
+
+    def _counted(self, kind: str, stages: int) -> list[int]:
+        counts = Counter(each.action.stage for each, _ in self.every if each.action.kind == kind)
         return [counts[stage] for stage in range(stages)]
 
     def holding(self, problem: Problem) -> Problem:
@@ -176,6 +183,7 @@ def placed_beside(
     ticks: int,
     *,
     given: Sequence[Sequence[Token | None]] | None = None,
+    copied: Sequence[Sequence[Token]] | None = None,
     resident: int | None = None,
 ) -> SideOrder:
     """Place the side actions of a pipeline in an order: those of its file where it has any, else by rule.
@@ -192,6 +200,8 @@ def placed_beside(
         Ticks per unit of time.
     given : sequence of sequence of token or None, optional
         The cells of the order's file.
+    copied : sequence of sequence of token, optional
+        The computations of each device with the copies that were chosen, in place of the rule's.
     resident : int, optional
         How many stages have their parameters at once, where the pipeline leaves it open.
     """
@@ -200,7 +210,7 @@ def placed_beside(
     wanted = {
         **dict.fromkeys(SHARDS, sharding is not None), GRADIENTS: reduces, **dict.fromkeys(COPIES, offload is not None),
     }  # fmt: skip
-    cells = [[token for token in row if token is not None] for row in given or orders]
+    cells = [[token for token in row if token is not None] for row in copied or given or orders]
     found = {token.kind for row in cells for token in row if isinstance(token, Aside)}
     rows: list[list[Token]] = []
     for device, row in enumerate(cells):
@@ -211,7 +221,7 @@ def placed_beside(
         if reduces and GRADIENTS not in found:
             at_the_end = pipeline.data_parallel is not None and not pipeline.data_parallel.overlap
             order = with_reduced_gradients(order, last=at_the_end)
-        if offload is not None and not found & set(COPIES):
+        if offload is not None and copied is None and not found & set(COPIES):
             order = with_offload(order, _copied(pipeline), offload.lead)
         rows.append(order)
     return SideOrder(rows, pipeline, ticks)

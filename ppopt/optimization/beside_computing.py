@@ -1,0 +1,243 @@
+"""The best schedule of a search where devices also copy, gather or reduce: what that costs is seen in its replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from time import perf_counter
+
+from ppopt.optimization.copied_order import DELAYS, LEADS, Choice, CopiedOrder, Pace, better_copies, better_pace
+from ppopt.optimization.finishing import exact_value, replayed
+from ppopt.optimization.options import SearchOptions
+from ppopt.optimization.starts import as_searched
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
+from reports.numbers import with_unit
+from solver.counted import counted, listed
+from solver.errors import InputError, TimeTooShortError
+from solver.problem import Orders, Problem
+from strategies.language.orders import make_orders
+from strategies.language.registry import Strategy
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.problem.search_problem import pipeline_actions
+
+MOST_IMPROVED = 4
+"""Orders in which better copies are looked for."""
+
+SHARES = (Fraction(0), Fraction(1, 2), Fraction(1, 4), Fraction(3, 4))
+"""Where limits are tried between the given ones and what the shortest order holds."""
+
+MOST_NAMED = 4
+"""Stages of which only some activations are copied, and which a sentence names one by one."""
+
+
+class BesideComputing:
+    """Replays orders that a search has met with all that runs beside computing, and keeps the best that fits.
+
+    Parameters
+    ----------
+    pipeline, placement, options
+        What is searched.
+    on_better : callable
+        Called when a shorter schedule fits.
+
+    Attributes
+    ----------
+    best : Schedule or None
+        The best that fits.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, placement: Placement, options: SearchOptions, on_better: Callable[[], object]
+    ) -> None:
+        self.pipeline, self.placement, self.options, self.on_better = pipeline, placement, options, on_better
+        self.label = f"optimized-{placement.name}"
+        self.best: Schedule | None = None
+        self._promising: list[tuple[Choice, CopiedOrder]] = []
+        self._closest: tuple[Fraction, Schedule] | None = None
+        self._seen: set[tuple[tuple[object, ...], ...]] = set()
+        self._longest = 0.0
+
+    @property
+    def value(self) -> Fraction | None:
+        """The objective of the best schedule, as a search counts it."""
+        return None if self.best is None else exact_value(self.best, self.options.objective)
+
+    def try_all(self, met: Iterable[tuple[Fraction, Orders]], deadline: float) -> None:
+        """Try orders, each with its value if nothing runs beside it, until none can be better or the time is up.
+
+        Something is tried in any case.
+
+        Parameters
+        ----------
+        met : iterable of (Fraction, Orders)
+            The shortest first.
+        deadline : float
+            On the clock of `time.perf_counter`.
+        """
+        for value, orders in met:
+            if self._is_useless(value):
+                return
+            if self._is_over(deadline) and self._seen:
+                return
+            self.try_one(orders)
+
+    def _is_useless(self, value: Fraction) -> bool:
+        """Return whether no order of this makespan can be better: what runs beside computing makes none shorter."""
+        if self.value is None or self.options.objective == "span":
+            return False
+        return value > self.value or (value == self.value and not self._copies)
+
+    @property
+    def _shown(self) -> float:
+        """The objective of the best schedule as a float, without what follows the last operation."""
+        return math.inf if self.value is None else float(self.value)
+
+    @property
+    def _copies(self) -> int:
+        return 0 if self.best is None else sum(self.best.offloaded)
+
+    def _is_over(self, deadline: float) -> bool:
+        """Return whether another replay would end too late."""
+        return perf_counter() + self._longest > deadline
+
+    def try_one(self, orders: Orders) -> None:
+        """Replay an order, and keep it if it is the best that fits."""
+        seen = tuple(map(tuple, orders))
+        if seen in self._seen:
+            return
+        self._seen.add(seen)
+        began = perf_counter()
+        if not self.options.offload:
+            self.consider(replayed(self.pipeline, self.placement, orders))
+            self._longest = max(self._longest, perf_counter() - began)
+            return
+        order = CopiedOrder(self.pipeline, self.placement, pipeline_actions(orders), self.options.objective)
+        if self._closest is None or order.can_fit:
+            self._keep(order, order.at_pace(Pace(LEADS[0], DELAYS[0])))
+        self._longest = max(self._longest, perf_counter() - began)
+
+    def _keep(self, order: CopiedOrder, choice: Choice) -> None:
+        """Remember a choice, and replay it in full if it is the best or the closest so far."""
+        self._promising = sorted([*self._promising, (choice, order)], key=lambda pair: pair[0].key)[:MOST_IMPROVED]
+        is_new = self._closest is None if choice.excess else choice.length <= self._shown
+        if not is_new:
+            return
+        rows, _ = order.rows(choice.paces, choice.kept)
+        self.consider(
+            replay_orders(self.label, self.pipeline, self.placement, order.actions, "graph", searched=True, copied=rows)
+        )
+
+    def consider(self, schedule: Schedule) -> bool:
+        """Keep a schedule if it is the best that fits; return whether it is."""
+        if not schedule.fits:
+            excess = sum(schedule.figures.excesses(self.pipeline.limits).values(), Fraction(0))
+            if self._closest is None or excess < self._closest[0]:
+                self._closest = excess, schedule
+            return False
+        if self.best is not None and self._key(schedule) >= self._key(self.best):
+            return False
+        before, self.best = self.value, schedule
+        if self.value != before:
+            self.on_better()
+        return True
+
+    def _key(self, schedule: Schedule) -> tuple[object, ...]:
+        return exact_value(schedule, self.options.objective), sum(schedule.offloaded), schedule.memory_taken
+
+    def copy_better(self, deadline: float) -> None:
+        """Look for better copies in the most promising orders, the best first, until the time is up."""
+        for improve in (better_pace, better_copies):
+            for place, (choice, order) in enumerate(tuple(self._promising)):
+                share = (deadline - perf_counter()) / (len(self._promising) - place)
+                until = min(deadline, perf_counter() + share)
+                if self._is_over(until):
+                    return
+                self._keep(order, improve(order, choice, partial(self._is_over, until)))
+
+    def without_copies(self, orders: Orders) -> Iterator[Pipeline]:
+        """Yield the pipeline without copies: within its limits, and within some between them and what orders hold.
+
+        An order that fits there needs no copies here, or few.
+
+        Parameters
+        ----------
+        orders : Orders
+            The shortest that were found, whatever they hold.
+        """
+        plain = self.pipeline.model_copy(update={"offload": None})
+        peaks = replayed(plain.with_limit(None), self.placement, orders).figures.peaks
+        pairs = list(zip(peaks, self.pipeline.limits, strict=True))
+        if all(limit is None or peak <= limit for peak, limit in pairs):
+            return
+        for share in SHARES:
+            yield plain.with_limit(
+                [None if limit is None else limit + share * max(Fraction(0), peak - limit) for peak, limit in pairs]
+            )
+
+    def consider_given(self, problem: Problem, starts: Sequence[Schedule]) -> None:
+        """Keep the best of given schedules that fit with their own copies, and do only what the search may do."""
+        if self.pipeline.semantics not in ("async", "links"):  # frameworks place their transfers otherwise
+            return
+        for each in starts:
+            if each.layout.homes == self.placement.homes and each.pipeline == self.pipeline and each.fits:
+                orders = as_searched(problem, each.actions)
+                if orders is not None and pipeline_actions(orders) == [list(order) for order in each.actions]:
+                    self.consider(replace(each, strategy=self.label, notes=(), layout=self.placement))
+
+    def published(self, strategies: Sequence[Strategy]) -> Iterator[Schedule]:
+        """Yield published schedules that come with copies of their own."""
+        for strategy in strategies:
+            if strategy.name == "pipeoffload" and self.pipeline.offload is not None:
+                with suppress(InputError):  # no time to reload, say
+                    orders = make_orders(strategy, self.pipeline)[1]
+                    yield replay_orders(strategy.name, self.pipeline, self.placement, orders, "graph")
+
+    def chosen(self) -> Schedule:
+        """Return the best that fits.
+
+        Raises
+        ------
+        TimeTooShortError
+            If none was found.
+        """
+        if self.best is not None:
+            notes = self.best.notes
+            return replace(self.best, notes=(*notes, what_is_copied(self.best))) if self.best.offloaded else self.best
+        assert self._closest is not None
+        closest, pipeline = self._closest[1], self.pipeline
+        device = closest.over_limit[0]
+        held, limit = closest.figures.peaks[device], pipeline.limits[device]
+        assert limit is not None
+        copies = pipeline.offload is not None
+        hint = "; --offload chooses what is copied" if copies and not self.options.offload else ""
+        raise TimeTooShortError(
+            f"no schedule found on the {self.placement.name} placement that fits the memory limit with "
+            f"{'its copies' if copies else 'all that runs beside computing'}: the closest holds "
+            f"{with_unit(f'{float(held):.10g}', pipeline.memory.unit)} on device {device}, and the limit is "
+            f"{float(limit):.10g}{hint}"
+        )
+
+
+def what_is_copied(schedule: Schedule) -> str:
+    """Say in a sentence how many activations a schedule copies to the host, and of which stages.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        With ``offload``.
+    """
+    items, offloaded = len(schedule.pipeline.items.of), schedule.offloaded
+    if not any(offloaded):
+        return f"{schedule.strategy} copies no activations to the host"
+    whole = [str(stage) for stage, number in enumerate(offloaded) if number == items]
+    parts = [f"all of stage{'s' if len(whole) > 1 else ''} {listed(whole)}"] if whole else []
+    some = [f"{number} of stage {stage}" for stage, number in enumerate(offloaded) if 0 < number < items]
+    parts += some if len(some) <= MOST_NAMED else [f"some of {len(some)} stages"]
+    total = f"{sum(offloaded)} of {counted(items * len(offloaded), 'activation')}"
+    return f"{schedule.strategy} copies {total} to the host and back: {listed(parts)}"
