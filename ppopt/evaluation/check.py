@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -17,7 +18,8 @@ from ppopt.schedules.communicator_verdicts import (
 )
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.faults.order_faults import check_communication, check_file
+from strategies.faults.communication_faults import unknown_actions
+from strategies.faults.order_faults import CheckedFile, check_communication, check_file
 from strategies.given_model.stages import GivenModel
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
@@ -30,7 +32,7 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.model.static_memory import static_memory
 from strategies.order_files.given_order import GivenOrder
-from strategies.order_files.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
+from strategies.order_files.schedule_file import WAITS, Aside, Fault, ScheduleFile, Token, ops_of, read_schedule_file
 
 Costs = Callable[[GivenOrder], Pipeline]
 """Returns the pipeline for a file; refuses a file that contradicts it."""
@@ -78,6 +80,8 @@ class CheckReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; rows and columns are counted from 1."""
         values: dict[str, Any] = {"file": self.name, "faults": [_plain(fault) for fault in self.faults]}
+        if self.notes:
+            values["notes"] = list(self.notes)
         if self.communicators is not None:
             values["communicators"] = dict(self.communicators)
             values["cycles"] = dict(self.cycles)
@@ -121,11 +125,11 @@ def check_schedule_file(
     if communicators not in (None, *COMMUNICATORS):
         raise InputError(f"communicators: {shown(communicators)} is not known; allowed are {', '.join(COMMUNICATORS)}")
     read = read_schedule_file(path)
-    checked = check_communication(check_file(read)) if is_lowered(read.rows) else check_file(read)
+    checked = _checked(read)
     file, faults = checked.file, checked.faults
     if lower is not None:
         _refuse_lowered(file)
-    notes = file.remarks if is_lowered(file.rows) else file.notes
+    notes = (*_newer(file), *file.remarks) if is_lowered(file.rows) else file.notes
     if checked.placement is None:
         return CheckReport(file.name, faults, notes, f"{file.name}: {counted(len(faults), 'fault')}")
     placed = file.rows if is_lowered(file.rows) else None
@@ -141,6 +145,25 @@ def check_schedule_file(
     if not is_lowered(rows):
         return report if faults else replace(report, summary=f"{text}; {_lowered_in_a_word(given, asked)}")
     return _with_communicators(report, given, rows, lower)
+
+
+def _checked(read: ScheduleFile) -> CheckedFile:
+    if is_lowered(read.rows):
+        return check_communication(check_file(read))
+    unknown = tuple(unknown_actions(read.rows))
+    return check_file(replace(read, faults=(*read.faults, *unknown)))
+
+
+def _newer(file: ScheduleFile) -> Iterator[str]:
+    """Say which actions of a lowered file PyTorch 2.13 does not have."""
+    waits = [token for row in file.rows for token in row if isinstance(token, Aside) and token.kind in WAITS]
+    if waits:
+        kinds = Counter(token.kind for token in waits)
+        yield (
+            f"{file.name}: {', '.join(f'{kinds[kind]} {kind}' for kind in WAITS if kinds[kind])}: a newer PyTorch has "
+            f"these (pytorch#194121); PyTorch 2.13 reads {waits[0]} as {waits[0].stage}W without a microbatch, and "
+            "fails when it runs"
+        )
 
 
 LOWERINGS = ("pytorch", "deferred")

@@ -151,18 +151,15 @@ def test_json_of_an_order_of_computations_has_no_communicators() -> None:
             ],
         ),
         (
-            "0SEND_F0,", "0SEND_F0,0WAIT_SEND_F0,",
-            [
-                ("row 1 (device 0), column 3: '0WAIT_SEND_F0' is not an action; a newer PyTorch has it "
-                "(pytorch#194121, not in 2.13), and it is not read yet; leave it out, it moves nothing; PyTorch "
-                "reads it as 0W without a microbatch, and fails when it runs")
-            ],
+            "0SEND_F0,", "0SEND_F0,0WAIT_SEND_F1,",
+            ["row 1 (device 0), column 3: 0WAIT_SEND_F1 comes before 0SEND_F1 (column 5), which it waits for"],
         ),
         (
             "0SEND_F0,", "0SEND_F0,0WAIT_RECV_F0,",
             [
-                ("row 1 (device 0), column 3: '0WAIT_RECV_F0' is not an action; allowed are e.g. 2F0, 2B0, 2I0, 2W0 "
-                "and (0F1;7B0)OVERLAP_F_B; PyTorch reads it as 0W without a microbatch, and fails when it runs")
+                ("row 1 (device 0), column 3: '0WAIT_RECV_F0' is not an action; neither PyTorch 2.13 nor "
+                "pytorch#194121 has 'WAIT_RECV_F'; allowed are e.g. 2F0, 2B0, 2I0, 2W0 and (0F1;7B0)OVERLAP_F_B; "
+                "PyTorch reads it as 0W without a microbatch, and fails when it runs")
             ],
         ),
         ("0F0,", "0UNSHARD,0F0,", [
