@@ -21,6 +21,7 @@ from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.batched import BATCHED, batched_programs
 from strategies.lowering.by_time import BY_TIME, lower_by_time
 from strategies.lowering.overlapped import OVERLAPPED, overlapped_programs
+from strategies.lowering.receive_buffers import ReceiveBuffers, Size, receive_buffers
 from strategies.lowering.transfers import Crossings, receive, send
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.communication import DEFAULT_COMMUNICATORS
@@ -42,11 +43,14 @@ class Communicated(NamedTuple):
         When each result moves, by its producer.
     placed_by : str
         Whose placement of sends and receives it is: `BY_TIME`, ``the file``, or a framework's.
+    buffers : tuple of ReceiveBuffers
+        What each device holds for its receives.
     """
 
     rows: list[Placed]
     transfers: dict[Op, Transferred]
     placed_by: str
+    buffers: tuple[ReceiveBuffers, ...]
 
 
 class Lowered(NamedTuple):
@@ -204,7 +208,19 @@ def communicate(order: Order) -> Communicated:
         assert isinstance(key, Op)
         source, destination, _, latency = lowered.transfers[key]
         transfers[key] = Transferred(source, destination, *moved, moved.end + latency)
-    return Communicated(placed_rows(made), transfers, placed_by)
+    buffers = receive_buffers(lowered, order.placement, sizes_of_results(order.pipeline, order.placement))
+    return Communicated(placed_rows(made), transfers, placed_by, buffers)
+
+
+def sizes_of_results(pipeline: Pipeline, placement: Placement) -> Size:
+    """Return what tells the bytes of each transfer, from ``communication.bytes``."""
+    crossings, items = Crossings(placement), pipeline.items
+
+    def size(transfer: Op) -> Fraction | None:
+        boundary = min(transfer.stage, crossings.consumer_stage(transfer))
+        return pipeline.result_size(boundary, transfer.kind, items.classes[items.of[transfer.microbatch]])
+
+    return size
 
 
 def run_lowered(label: str, lowered: LoweredPrograms, communicators: str) -> ProgramTimes:

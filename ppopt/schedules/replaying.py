@@ -17,6 +17,7 @@ from solver.errors import InputError
 from solver.problem import Placed, Problem
 from solver.replay import choose_engine, timeline
 from solver.states import EngineChoice
+from strategies.lowering.receive_buffers import ReceiveBuffers
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
@@ -78,9 +79,10 @@ def replay_orders(
         raise
     transfers: Mapping[Op, Transferred] = {}
     placed_by = ""
+    buffers: tuple[ReceiveBuffers, ...] = ()
     if pipeline.semantics in ("rendezvous", "batched"):
         order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched)
-        rows, transfers, placed_by = communicate(order)
+        rows, transfers, placed_by, buffers = communicate(order)
     elif problem.moves:
         transfers = moved_by_links(problem, rows)
     _check(label, problem, rows, check_memory)
@@ -102,6 +104,7 @@ def replay_orders(
         unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered) + pipeline.after,
         transfers=transfers,
         placed_by=placed_by,
+        receive_buffers=buffers,
         lowered=None if given is None else given.lowered,
     )
 

@@ -44,6 +44,8 @@ def test_a_file_without_fault_says_with_what_it_runs() -> None:
     result = checked(LOWERED)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
+        "my.csv: receive buffers of a device: at most 1 from post to first use, 2 to the last backward that reads "
+        "them; 2 with a pool for each stage and direction (pytorch#196465)\n"
         "my.csv: 2 devices, 2 stages (linear), 2 microbatches, 8 operations, 4 transfers; no fault; "
         "runs with any communicators (edge, pair, way, rank)\n"
     )
@@ -54,7 +56,10 @@ def test_json_has_faults_with_their_places_and_communicators() -> None:
     whole = json.loads(checked(LOWERED, "bad.csv", "absent.csv", "--format", "json").stdout)
     fine, bad, absent = whole["files"]
     runs = dict.fromkeys(("edge", "pair", "way", "rank"), "runs")
-    assert fine == {"file": "my.csv", "faults": [], "communicators": runs, "cycles": {}}
+    buffers = {"unused": [1, 1], "held": [1, 2], "pooled": [1, 2]}
+    assert fine == {
+        "file": "my.csv", "faults": [], "communicators": runs, "cycles": {}, "receive_buffers": buffers
+    }  # fmt: skip
     message = "0RECV_B0 is never sent: 1SEND_B0 is missing on device 1"
     assert bad == {"file": "bad.csv", "faults": [{"row": 1, "column": 5, "message": message}]}
     assert [fault["row"] for fault in absent["faults"]] == [None]
