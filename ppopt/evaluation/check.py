@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -34,7 +33,7 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.model.static_memory import static_memory
 from strategies.order_files.given_order import GivenOrder
-from strategies.order_files.schedule_file import WAITS, Aside, Fault, ScheduleFile, Token, ops_of, read_schedule_file
+from strategies.order_files.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
 
 Costs = Callable[[GivenOrder], Pipeline]
 """Returns the pipeline for a file; refuses a file that contradicts it."""
@@ -153,7 +152,7 @@ def check_schedule_file(
     file, faults = checked.file, checked.faults
     if lower is not None:
         _refuse_lowered(file)
-    notes = (*_newer(file), *file.remarks) if is_lowered(file.rows) else file.notes
+    notes = file.remarks if is_lowered(file.rows) else file.notes
     if checked.placement is None:
         return CheckReport(file.name, faults, notes, f"{file.name}: {counted(len(faults), 'fault')}")
     placed = file.rows if is_lowered(file.rows) else None
@@ -178,18 +177,6 @@ def _checked(read: ScheduleFile) -> CheckedFile:
         return check_communication(check_file(read))
     unknown = tuple(unknown_actions(read.rows))
     return check_file(replace(read, faults=(*read.faults, *unknown)))
-
-
-def _newer(file: ScheduleFile) -> Iterator[str]:
-    """Say which actions of a lowered file PyTorch 2.13 does not have."""
-    waits = [token for row in file.rows for token in row if isinstance(token, Aside) and token.kind in WAITS]
-    if waits:
-        kinds = Counter(token.kind for token in waits)
-        yield (
-            f"{file.name}: {', '.join(f'{kinds[kind]} {kind}' for kind in WAITS if kinds[kind])}: a newer PyTorch has "
-            f"these (pytorch#194121); PyTorch 2.13 reads {waits[0]} as {waits[0].stage}W without a microbatch, and "
-            "fails when it runs"
-        )
 
 
 LOWERINGS = ("pytorch", "deferred")

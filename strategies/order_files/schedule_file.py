@@ -200,8 +200,21 @@ def parse_schedule(text: str, name: str) -> ScheduleFile:
             f"{name}: is not a schedule: {len(faults):,} of its {filled:,} cells are not actions; the first: "
             f"{faults[0]}"
         )
-    counts = Counter(token.kind for row in rows for token in row if isinstance(token, Aside))
+    asides = [token for row in rows for token in row if isinstance(token, Aside)]
+    notes += _notes_on_waits([token for token in asides if token.kind in WAITS], name)
+    counts = Counter(token.kind for token in asides)
     return ScheduleFile(name, rows, tuple(faults), tuple(_notes_on_set_aside(counts, name)), tuple(notes))
+
+
+def _notes_on_waits(waits: Sequence[Aside], name: str) -> Iterable[str]:
+    """Say whose actions waits for sends are."""
+    if waits:
+        kinds = Counter(token.kind for token in waits)
+        yield (
+            f"{name}: {', '.join(f'{kinds[kind]} {kind}' for kind in WAITS if kinds[kind])}: a newer PyTorch has these "
+            f"(pytorch#194121); PyTorch 2.13 reads {waits[0]} as {waits[0].stage}W without a microbatch, and fails "
+            "when it runs"
+        )
 
 
 def _cells(text: str, name: str) -> tuple[list[list[str]], list[str]]:

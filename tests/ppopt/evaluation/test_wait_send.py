@@ -106,6 +106,10 @@ def test_a_wait_holds_up_what_follows_it() -> None:
     assert starts["plain.csv"] == starts["waiting.csv"]  # completion is implied where PyTorch places them
     assert starts["plain.csv"]["0F1"] == 1
     assert starts["early.csv"]["0F1"] == 1.5
+    assert (
+        f"waiting.csv: 2 WAIT_SEND_F: {NEWER}"
+        in ppopt.evaluate(ppopt.Pipeline.from_file("c.json"), "waiting.csv").notes
+    )
     Path("c.json").write_text(json.dumps(SIZES))
     result = call_ppopt("evaluate", "waiting.csv", "-c", "c.json")
     assert "2 SEND_B, 2 RECV_B, 2 WAIT_SEND_F were set aside: ppopt places communication by itself" in result.stderr
@@ -295,8 +299,9 @@ def test_a_rehearsal_leaves_waits_out_and_says_so() -> None:
     plan = Plan(ppopt.Pipeline.from_mapping(SIZES), "my.csv", Options(1, "ms", None, None))
     assert plan.lowered == parse_schedule(PLAIN, "my.csv").rows
     assert [note for note in plan.notes if "WAIT_SEND" in note] == [
+        f"my.csv: 2 WAIT_SEND_F: {NEWER}",
         (
             "2 WAIT_SEND were left out, of the rehearsal and of the prediction: PyTorch 2.13 does not have them "
             "(pytorch#194121)"
-        )
+        ),
     ]
