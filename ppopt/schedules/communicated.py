@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from typing import NamedTuple
 
 from ppopt.schedules.as_run import Transferred
@@ -216,9 +217,13 @@ def sizes_of_results(pipeline: Pipeline, placement: Placement) -> Size:
     """Return what tells the bytes of each transfer, from ``communication.bytes``."""
     crossings, items = Crossings(placement), pipeline.items
 
+    @cache
+    def size_of_class(boundary: int, kind: str, number: int) -> Fraction | None:
+        return pipeline.result_size(boundary, kind, items.classes[number])
+
     def size(transfer: Op) -> Fraction | None:
         boundary = min(transfer.stage, crossings.consumer_stage(transfer))
-        return pipeline.result_size(boundary, transfer.kind, items.classes[items.of[transfer.microbatch]])
+        return size_of_class(boundary, transfer.kind, items.of[transfer.microbatch])
 
     return size
 

@@ -86,7 +86,8 @@ class _Level:
 
     def change(self, by: Fraction | int) -> None:
         self.now += by
-        self.most = max(self.most, self.now)
+        if by > 0 and self.now > self.most:
+            self.most = self.now
 
 
 def _of_device(program: Program, crossings: Crossings, size: Size) -> ReceiveBuffers:
