@@ -125,11 +125,11 @@ def _reason(held: Held, lowered: LoweredPrograms, places: Mapping[End, tuple[int
 
 
 def _waiting_action(held: Held, lowered: LoweredPrograms, column: int) -> object:
-    """Return the computation of a column that waits, or else the action that only waits for a send."""
+    """Return the computation of a column that waits, or else what only waits: for a send, or at the end."""
     here = zip(lowered.programs[held.device], lowered.columns[held.device], strict=True)
     computing = (each.name for each, place in here if place == column and isinstance(each, Compute))
     assert isinstance(held.by.transfer, Op)
-    return next(computing, wait_for_send(held.by.transfer))
+    return next(computing, wait_for_send(held.by.transfer) if held.by.is_send else "the last computation")
 
 
 def _queue_name(held: Held, lowered: LoweredPrograms, communicators: str) -> str:
