@@ -21,6 +21,7 @@ from strategies.language.orders import actions_as_text
 from strategies.language.registry import all_strategies
 from strategies.layouts.runs_in import Framework, runs_in
 from strategies.lowering.by_time import BY_TIME
+from strategies.lowering.receive_buffers import ReceiveBuffers, by_figure
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.cuts import counts_by_kind
 from strategies.model.pipeline import Pipeline
@@ -120,6 +121,8 @@ class Schedule:
         If transfers can wait: when each result moves, by its producer.
     placed_by : str
         Whose placement of sends and receives it is: ``time``, ``the file``, or a framework's; empty if they need none.
+    receive_buffers : tuple of ReceiveBuffers
+        If sends and receives are placed: the most buffers that each device holds for its receives.
     lowered : list of list of (Op, Block, Aside or None), or None
         The cells of the schedule's file, if that contains communication.
     sides : SideRun or None
@@ -147,6 +150,7 @@ class Schedule:
     unhindered_makespan: Fraction | None = None
     transfers: Mapping[Op, Transferred] = field(default_factory=dict)
     placed_by: str = ""
+    receive_buffers: tuple[ReceiveBuffers, ...] = ()
     lowered: Sequence[Sequence[Token | None]] | None = None
     sides: SideRun | None = None
 
@@ -411,6 +415,7 @@ class Schedule:
             "placed_by": self.placed_by or None,
             "makespan_async": float(self.unhindered_makespan),
             "communication": self.communication_share,
+            **({"receive_buffers": by_figure(self.receive_buffers)} if self.receive_buffers else {}),
         }
 
     def export(
