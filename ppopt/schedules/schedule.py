@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -174,8 +174,12 @@ class Schedule:
 
     @cached_property
     def problem_as_run(self) -> Problem:
-        """The problem with the actual lags of transfers, so that waits are explained by them."""
-        return as_it_ran(self.problem, self.rows, self.transfers) if self.transfers else self.problem
+        """The problem with the actual lags of transfers, gathers and reloads, so that waits are explained by them."""
+        problem = self.problem
+        if self.sides is not None:
+            added = self.sides.order.awaited(self.rows, self.sides.beside.rows)
+            problem = replace(problem, precedences=[*problem.precedences, *added])
+        return as_it_ran(problem, self.rows, self.transfers) if self.transfers else problem
 
     noise: NoiseFigures | None = None
 
@@ -201,8 +205,9 @@ class Schedule:
         """The span without rounding."""
         ends: dict[int, tuple[int, int]] = {}
         for row in self._rows_and_side_actions:
+            is_action = row.task in self.problem.tasks  # a gather ahead of the first action is not part of the span
             first, last = ends.get(row.device, (row.start, row.end))
-            ends[row.device] = min(first, row.start), max(last, row.end)
+            ends[row.device] = min(first, row.start) if is_action else first, max(last, row.end)
         return Fraction(max(last - first for first, last in ends.values()), self.problem.ticks_per_unit)
 
     @property
@@ -336,7 +341,8 @@ class Schedule:
         """What the devices wait for, and for how long, in ticks."""
         from reports.idle import explain_idle
 
-        return explain_idle(self.problem_as_run, self.rows).with_overhead(self.overhead_ticks)
+        beside = () if self.sides is None else self.sides.beside.rows
+        return explain_idle(self.problem_as_run, self.rows, beside).with_overhead(self.overhead_ticks)
 
     @cached_property
     def dag(self) -> nx.DiGraph[Action]:

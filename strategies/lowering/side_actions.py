@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from solver.exact import in_ticks
-from solver.problem import Hold, Key, Placed, Problem, Task
+from solver.problem import Hold, Key, Placed, Precedence, Problem, Task
 from solver.programs import Compute, End, Instruction, Post, SideAction, Wait
 from strategies.lowering.as_program import LoweredPrograms
 from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
@@ -107,6 +107,32 @@ class SideOrder:
             time = costs.offload if action.kind == "OFFLOAD" else costs.reload
             return time * item_size(self.pipeline, action.stage, action.microbatch)
         return {"UNSHARD": costs.gather, "RESHARD": Fraction(0), GRADIENTS: costs.reduce}[action.kind]
+
+    def awaited(self, rows: Sequence[Placed], beside: Sequence[Placed]) -> Iterator[Precedence]:
+        """Yield what computations waited for beside results, as lags behind the ones after which that was posted.
+
+        Parameters
+        ----------
+        rows, beside : sequence of Placed
+            When each operation and each side action ran.
+        """
+        ends = {row.task: row.end for row in (*rows, *beside)}
+        for device, row in enumerate(self.rows):
+            turns: Counter[Aside] = Counter()
+            posted: dict[Aside, tuple[Op | None, int]] = {}
+            first = last = None
+            for token in row:
+                if isinstance(token, Aside):
+                    posted[token] = last, ends[StreamAction(device, token, turns[token])]
+                    turns[token] += 1
+                    continue
+                for op in ops_of(token):
+                    for before, end in (posted[need] for need in _needs(op) if need in posted):
+                        producer = first if before is None else before
+                        if producer is not None and end >= ends[producer]:
+                            yield producer, op, end - ends[producer]
+                last = ops_of(token)[-1]
+                first = first or last
 
     def gathers(self, stages: int) -> list[int]:
         """Count the gathers of each stage, on all its devices."""
