@@ -388,24 +388,29 @@ class Schedule:
         if self.sides is None or self.pipeline.sharding is None:
             return {}
         sharding, costs = self.pipeline.sharding, self.pipeline.side_costs
-        by_device = [0] * self.pipeline.devices
+        by_stage, by_device = [0] * len(costs), [0] * self.pipeline.devices
+        moved = [Fraction(0)] * self.pipeline.devices
         for each, _ in self.sides.order.every:
-            by_device[each.device] += each.action.kind == "UNSHARD"
+            if each.action.kind == "UNSHARD":
+                by_stage[each.action.stage] += 1
+                by_device[each.device] += 1
+                moved[each.device] += costs[each.action.stage].gather
         values: dict[str, Any] = {
             "resident": sharding.resident,
-            "gathers": self.gathers,
+            "gathers": by_stage,
             "gathers_by_device": by_device,
         }
         if sharding.bandwidth is not None:
             rate = sharding.bandwidth
-            pairs = zip(self.gathers, costs, strict=True)
+            pairs = zip(by_stage, costs, strict=True)
             values["gathered_bytes"] = [float(number * cost.gather * rate) for number, cost in pairs]
+            values["gathered_bytes_by_device"] = [float(time * rate) for time in moved]
         return values
 
     @property
     def gathers(self) -> list[int]:
         """How often each stage's parameters are gathered, on all its devices; empty without sharding."""
-        return [] if self.sides is None else self.sides.order.gathers(self.pipeline.stages or 0)
+        return list(self._side_values().get("gathers", ()))
 
     def _communication_values(self) -> dict[str, Any]:
         if self.unhindered_makespan is None:

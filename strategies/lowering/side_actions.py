@@ -134,11 +134,6 @@ class SideOrder:
                 last = ops_of(token)[-1]
                 first = first or last
 
-    def gathers(self, stages: int) -> list[int]:
-        """Count the gathers of each stage, on all its devices."""
-        counts = Counter(each.action.stage for each, _ in self.every if each.action.kind == "UNSHARD")
-        return [counts[stage] for stage in range(stages)]
-
     def holding(self, problem: Problem) -> Problem:
         """Return a problem whose tasks include the side actions, with all that they take and return.
 
