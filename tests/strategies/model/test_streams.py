@@ -26,12 +26,12 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         STAGES,
         {"all_gather": [1, 2]},
-        "sharding.all_gather: must have one entry for each of the 4 stages; found 2 entries",
+        "all_gather: must have one entry for each of the 4 stages; found 2 entries",
     ),
     (
         STAGES,
         {"all_gather": {0: 1, 1: 1}},
-        "sharding.all_gather: must have one entry for each of the 4 stages; found 2",
+        "all_gather: must have one entry for each of the 4 stages; found 2",
     ),
     (STAGES, {"all_gather": {0: 1, 2: 1}}, "all_gather: must name every stage from 0; stage 1 is missing"),
     (STAGES, {"all_gather": -1}, "all_gather: must be at least 0; found -1"),
@@ -51,18 +51,18 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         STAGES,
         {"all_gather": 1, "resident": 0},
-        "sharding.resident: must be a whole number of at least 1, or auto; found 0",
+        "resident: must be a whole number of at least 1, or auto; found 0",
     ),
     (STAGES, {"all_gather": 1, "resident": True}, "resident: must be a whole number of at least 1, or auto;"),
     (
         STAGES,
         {"all_gather": 1, "lookahead": "ful"},
-        "sharding.lookahead: must be a whole number of at least 1, full, or",
+        "lookahead: must be a whole number of at least 1, full, or",
     ),
     (
         STAGES,
         {"all_gather": 1, "reduce_stream": "sam"},
-        "sharding.reduce_stream: must be one of same, own; found 'sam'",
+        "reduce_stream: must be one of same, own; found 'sam'",
     ),
     (STAGES, {"all_gather": 1, "weight": 3}, "weight: is not a known key; did you mean weights?"),
     (STAGES, {"all_gather": {"a": 1}}, "all_gather: is given by names of layers, but there are no layers"),
@@ -72,12 +72,12 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         LAYERS,
         {"all_gather": {"a": 1}},
-        "sharding.all_gather: must name every kind of layers, and b is missing; give {a:",
+        "all_gather: must name every kind of layers, and b is missing; give {a:",
     ),
     (
         LAYERS,
         {"all_gather": {"a": 1, "c": 1}},
-        "sharding.all_gather: names 'c', which is no kind of layers; give {a: …,",
+        "all_gather: names 'c', which is no kind of layers; give {a: …,",
     ),
     (LAYERS, {"all_gather": {"a": 1, "b": -2}}, "all_gather: b: must be at least 0; found -2"),
     (LAYERS, {"all_gather": {"a": 1, "b": False}}, "all_gather: b: must be a number; found False"),
