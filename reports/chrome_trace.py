@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from reports.memory import memory_steps
+from reports.metrics import Beside
 from reports.operation import operation
 from solver.problem import Placed, Problem
 
@@ -50,6 +51,8 @@ class Traced:
         Whether the configuration has all digits of its numbers; a cut can make numbers that have no end.
     items : sequence of str
         What slices of microbatches are called; empty if microbatches are whole.
+    beside : Beside or None
+        What its devices do beside computing: slices of threads of their own, one for each device.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Traced:
     configuration: Mapping[str, Any] | None = None
     is_exact: bool = True
     items: Sequence[str] = ()
+    beside: Beside | None = None
 
     @property
     def ticks(self) -> float:
@@ -105,6 +109,7 @@ def _events(traced: Traced, process: int, first_flow: int) -> Iterator[str]:
         yield json.dumps({**thread, "name": "thread_name", "args": {"name": f"device {device}"}})
         yield json.dumps({**thread, "name": "thread_sort_index", "args": {"sort_index": device}})
     yield from _slices(traced, process)
+    yield from _slices_beside(traced, process)
     yield from _flows(traced, process, first_flow)
     yield from _counters(traced, process)
 
@@ -123,6 +128,22 @@ def _slices(traced: Traced, process: int) -> Iterator[str]:
         )
 
 
+def _slices_beside(traced: Traced, process: int) -> Iterator[str]:
+    if traced.beside is None:
+        return
+    scale, devices = traced.ticks, traced.problem.devices
+    for device in sorted({row.device for row in traced.beside.rows}):
+        thread = {"ph": "M", "pid": process, "tid": devices + device}
+        yield json.dumps({**thread, "name": "thread_name", "args": {"name": f"beside device {device}"}})
+        yield json.dumps({**thread, "name": "thread_sort_index", "args": {"sort_index": device}})
+    for task, device, start, end, _ in traced.beside.rows:
+        if end > start:
+            yield (
+                f'{{"ph": "X", "pid": {process}, "tid": {devices + device}, "name": "{task}", "cat": "beside", '
+                f'"ts": {start / scale!r}, "dur": {(end - start) / scale!r}}}'
+            )
+
+
 def _flows(traced: Traced, process: int, first_flow: int) -> Iterator[str]:
     scale = traced.ticks
     placed = {row.task: row for row in traced.rows}
@@ -138,7 +159,10 @@ def _flows(traced: Traced, process: int, first_flow: int) -> Iterator[str]:
 
 def _counters(traced: Traced, process: int) -> Iterator[str]:
     scale, amounts = traced.ticks, traced.problem.amounts_per_unit
-    for device, steps in enumerate(memory_steps(traced.problem, traced.rows)):
+    problem, rows = traced.problem, traced.rows
+    if traced.beside is not None:
+        problem, rows = traced.beside.holding, [*rows, *traced.beside.rows]
+    for device, steps in enumerate(memory_steps(problem, rows)):
         common = f'"ph": "C", "pid": {process}, "tid": {device}, "name": "memory of device {device}"'
         for moment, level in steps:
             yield f'{{{common}, "ts": {moment / scale!r}, "args": {{"activations": {level / amounts!r}}}}}'

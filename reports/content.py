@@ -10,6 +10,8 @@ from reports.frontier_points import ShownFrontier
 from reports.idle import Waiting
 from reports.ladder import Ladder
 from reports.margins import Margins
+from reports.memory import memory_steps
+from reports.metrics import Beside
 from reports.noise import NoiseFigures
 from reports.table import Row
 from reports.units import Units
@@ -105,6 +107,8 @@ class Presented:
         What slices of microbatches are called; empty if microbatches are whole.
     is_drawn : bool
         Whether there was time to draw its timeline.
+    beside : Beside or None
+        What its devices do beside computing; its times are among ``transfers``.
     given : bool
         Whether its order is the user's own; an order neither searched nor given is published.
     """
@@ -126,6 +130,20 @@ class Presented:
     items: Sequence[str] = ()
     is_drawn: bool = True
     given: bool = False
+    beside: Beside | None = None
+
+    @property
+    def memory_steps(self) -> list[list[tuple[int, int]]]:
+        """The memory of each device over time, as `reports.memory.memory_steps` lists it."""
+        if self.beside is None:
+            return memory_steps(self.problem, self.timeline)
+        return memory_steps(self.beside.holding, [*self.timeline, *self.beside.rows])
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """The first start and the last end of everything, in ticks."""
+        rows = [*self.timeline, *(() if self.beside is None else self.beside.rows)]
+        return min(row.start for row in rows), max(row.end for row in rows)
 
     @property
     def peak(self) -> float:

@@ -290,7 +290,14 @@ def _traced(schedule: Schedule) -> Traced:
             configuration = None
     unit = schedule.pipeline.unit or ""
     return Traced(
-        schedule.strategy, schedule.problem, schedule.rows, unit, configuration, is_exact, schedule.names_of_items
+        schedule.strategy,
+        schedule.problem,
+        schedule.rows,
+        unit,
+        configuration,
+        is_exact,
+        schedule.names_of_items,
+        None if schedule.sides is None else schedule.sides.beside,
     )
 
 

@@ -245,14 +245,16 @@ class MarginsSoFar:
         if len(each) < 2:
             return
         pipeline = each[0].pipeline
-        if pipeline.semantics in ("async", "links"):
+        if not pipeline.follows_lowering:
             whole = [one for one in each if one.layout.microbatches == one.pipeline.microbatches]
             if left_out := [one.strategy for one in each if one.layout.microbatches != one.pipeline.microbatches]:
                 self.notes.append(f"margins leave out what is too long to be written out: {listed(left_out)}")
             if each[0] in whole:
                 self._find(whole)
         else:
-            self.notes.append(f"no margins: with p2p: {pipeline.semantics}, the order of transfers depends on times")
+            known = {"p2p": pipeline.semantics} if pipeline.semantics in ("rendezvous", "batched") else pipeline.streams
+            what = f"p2p: {pipeline.semantics}" if "p2p" in known else " and ".join(known)
+            self.notes.append(f"no margins: with {what}, what is waited for depends on times")
         self.margins = Margins(
             margins=tuple(self._found),
             unchanged=tuple(self._unchanged),

@@ -36,7 +36,7 @@ def saved_by_another_cut(schedule: Schedule, deadline: float) -> Fraction:
         return Fraction(0)
     if pipeline.has_unequal_items:  # a cut is judged by microbatches that are alike
         return Fraction(0)
-    if pipeline.semantics != "async":  # cuts are judged as if transfers never waited
+    if pipeline.waits:  # cuts are judged as if nothing but results were waited for
         return Fraction(0)
     if any(map(any, pipeline.recomputed_per_stage or ())) or not schedule.fits:
         return Fraction(0)

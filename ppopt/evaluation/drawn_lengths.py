@@ -83,8 +83,7 @@ def under_lengths(
         raise InputError(f"samples: must be a whole number of at least 1; found {samples}")
     if pipeline.are_sliced:
         raise InputError("--noise-lengths: draws whole microbatches, and these are cut into slices")
-    if pipeline.semantics != "async":
-        raise InputError(f"--noise-lengths: needs transfers that wait for nothing (p2p: async); found {pipeline.p2p}")
+    pipeline.refuse_waits("--noise-lengths:")
     listed = read_lengths(lengths)
     number = pipeline.microbatches
     if len(listed) < number:

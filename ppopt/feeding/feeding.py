@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.errors import DeadlockError, InputError
+from solver.errors import DeadlockError
 from solver.numbered import Numbered, NumberedOrders, TaskTable, number_orders
 from solver.problem import Orders, Problem
 from solver.search.feeding import Feeding
@@ -83,8 +83,7 @@ def search_feed(
     InputError
         If transfers wait, or microbatches are cut into different numbers of slices.
     """
-    if pipeline.semantics != "async":
-        raise InputError(f"feed: best needs transfers that wait for nothing (p2p: async); found {pipeline.semantics}")
+    pipeline.refuse_waits("feed: best")
     listed = pipeline.model_copy(update={"feed": "given"})
     fed = write_fed(listed, placement, orders)
     each = listed.slices_of_each

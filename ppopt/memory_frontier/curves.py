@@ -13,7 +13,6 @@ from fractions import Fraction
 
 from ppopt.cutting.least_memory import least_memory
 from ppopt.schedules.schedule import Schedule, refuse_below_bound
-from reports.memory import peak_memory
 from solver.bounds.bound import Bound
 from solver.problem import Problem
 from strategies.model.pipeline import Pipeline
@@ -42,9 +41,7 @@ class FoundSchedule:
     @classmethod
     def of(cls, schedule: Schedule) -> FoundSchedule:
         """Compute both from the schedule's times, without rounding."""
-        problem = schedule.problem
-        peak = max(peak_memory(problem, schedule.rows))
-        return cls(schedule, schedule.exact_makespan, Fraction(peak, problem.amounts_per_unit))
+        return cls(schedule, schedule.exact_makespan, max(schedule.figures.peaks))
 
     @property
     def rank(self) -> tuple[Fraction, Fraction]:

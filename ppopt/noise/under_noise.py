@@ -85,10 +85,7 @@ def sampled_makespans(schedules: Sequence[Schedule], noise: Noise, *, deadline: 
                 f"noise: {schedule.strategy} is too long to be written out, and noise needs every operation"
             )
         if schedule.unhindered_makespan is not None:
-            raise InputError(
-                f"noise: {schedule.strategy} has transfers that wait (p2p {schedule.pipeline.semantics}), and "
-                "noise needs transfers that do not; use p2p: async"
-            )
+            schedule.pipeline.refuse_waits("noise:")
         if (schedule.pipeline.devices, schedule.pipeline.microbatches) != (first.devices, first.microbatches):
             raise InputError(
                 f"noise: {schedules[0].strategy} and {schedule.strategy} must have the same devices and microbatches "

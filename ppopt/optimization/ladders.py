@@ -232,9 +232,8 @@ def _proven(schedule: Schedule) -> Fraction:
 
 def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
     """Lay the bounds below a schedule's makespan."""
-    start, end = min(row.start for row in schedule.rows), max(row.end for row in schedule.rows)
-    makespan = Fraction(end - start, schedule.problem.ticks_per_unit)
     unhindered, after = schedule.unhindered_makespan, schedule.pipeline.after
+    makespan = schedule.exact_makespan - after
     if unhindered is not None:
         unhindered -= after
     without_waiting = makespan if unhindered is None else min(makespan, unhindered)

@@ -34,7 +34,7 @@ def stays_unwritten(pipeline: Pipeline, placement: Placement, options: SearchOpt
 
 def shows_at_first(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
     """Return whether the first microbatches show what is searched for."""
-    return options.objective == "makespan" and pipeline.semantics == "async" and repeats(pipeline, placement)
+    return options.objective == "makespan" and not pipeline.waits and repeats(pipeline, placement)
 
 
 def starts_with_few(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
@@ -63,8 +63,8 @@ def refuse_to_write(pipeline: Pipeline, options: SearchOptions) -> None:
     if not options.periodic or options.objective != "makespan":
         beyond = " for the span" if options.periodic else ""
         raise InputError(f"{found}at most {MOST_SEARCHED_OPS:,} are searched{beyond}")
-    if pipeline.semantics != "async":
-        raise InputError(
-            f"{found}where transfers wait (communication: p2p: {pipeline.semantics}), "
-            f"at most {MOST_SEARCHED_OPS:,} are searched"
-        )
+    if pipeline.waits:
+        why = f"transfers wait (communication: p2p: {pipeline.semantics})"
+        if pipeline.semantics == "async":
+            why = f"there is {' and '.join(pipeline.streams)}"
+        raise InputError(f"{found}where {why}, at most {MOST_SEARCHED_OPS:,} are searched")

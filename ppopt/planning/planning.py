@@ -344,7 +344,7 @@ class _Planner:
 
     def _finishing(self, orders: Sequence[FixedOrder]) -> float:
         """Predict the time to replay the plans and the cuts they are compared with, and to write a page."""
-        waits, layouts = self.pipeline.semantics != "async", len(self.options.layouts)
+        waits, layouts = self.pipeline.waits, len(self.options.layouts)
         replays = 1 + layouts + waits * (1 + layouts)
         sizes = [size_of(order) for order in orders]
         actions = replays * sum(sizes) + MOST_COMPARED * max(sizes, default=0)

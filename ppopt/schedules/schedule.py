@@ -326,10 +326,11 @@ class Schedule:
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
-        """One row per operation: device, stage, microbatch, op, start, end, block."""
+        """One row per operation, and per side action: device, stage, microbatch, op, start, end, block."""
         from reports.timeline import timeline_frame
 
-        return timeline_frame(self.rows, self.problem.ticks_per_unit)
+        beside = () if self.sides is None else self.sides.beside.rows
+        return timeline_frame(self.rows, self.problem.ticks_per_unit, beside)
 
     @cached_property
     def orders(self) -> list[list[str]]:
@@ -503,6 +504,7 @@ class Schedule:
             items=self.names_of_items,
             noise=self.noise,
             given=not self.is_searched and not self.is_published and self.status != "measured",
+            beside=None if self.sides is None else self.sides.beside,
         )
 
     @property
@@ -511,7 +513,7 @@ class Schedule:
         return tuple(self.pipeline.items.names) if self.pipeline.are_sliced else ()
 
     def _shown_transfers(self) -> list[ShownTransfer]:
-        """List both ends of each transfer, from the time it was ready until the end of its move."""
+        """List both ends of each transfer, from the time it was ready until the end of its move, and side actions."""
         from reports.content import ShownTransfer
 
         shown: list[ShownTransfer] = []
@@ -521,6 +523,9 @@ class Schedule:
             name = f"{op.stage}{op.kind}{item} from device {each.source} to {each.destination}"
             shown.append(ShownTransfer(each.source, name, each.sendable, each.start, each.end))
             shown.append(ShownTransfer(each.destination, name, each.receivable, each.start, each.end))
+        if self.sides is not None:
+            rows = (row for row in self.sides.beside.rows if row.end > row.start)
+            shown += [ShownTransfer(row.device, str(row.task), row.start, row.start, row.end) for row in rows]
         return sorted(shown, key=lambda each: (each.device, each.start, each.name))
 
     def _held_layers(self) -> Iterator[HeldLayers]:

@@ -14,7 +14,6 @@ from reports.charts import palette
 from reports.content import Presented
 from reports.critical_path import critical_path
 from reports.idle import leading_rows
-from reports.memory import memory_steps
 from reports.numbers import grouped, with_unit
 from reports.operation import Operation, operation
 
@@ -219,10 +218,10 @@ def memory_rows(presented: Presented, highest: float) -> list[dict[str, Any]]:
     """
     problem = presented.problem
     scale, amounts = problem.ticks_per_unit, problem.amounts_per_unit
-    start, end = min(row.start for row in presented.timeline), max(row.end for row in presented.timeline)
+    start, end = presented.extent
     return [
         _strip(device, time / scale, level / amounts, presented.summary.limits[device], highest)
-        for device, steps in enumerate(memory_steps(problem, presented.timeline))
+        for device, steps in enumerate(presented.memory_steps)
         for time, level in [(start, 0), *steps, (end, 0)]
     ]
 

@@ -67,7 +67,7 @@ def timeline_chart(presented: Presented, highest: float | None = None) -> alt.La
 
 def timeline_start(presented: Presented) -> float:
     """Return the start of the first operation."""
-    return min(row.start for row in presented.timeline) / presented.problem.ticks_per_unit
+    return presented.extent[0] / presented.problem.ticks_per_unit
 
 
 def timeline_layers(

@@ -74,7 +74,12 @@
   }
 
   /** List for each device the moments at which its memory changes, with the level from then on: returned before taken. */
-  function levels(timeline, { devices, amounts, origin, scale }) {
+  function levels(timeline, { devices, amounts, origin, scale, levels: given }) {
+    if (given) {  // operations alone do not decide it
+      return given.map(({ time, level }) => ({
+        time: sums(time).map((each) => (origin + each) / scale), level: sums(level).map((each) => each / amounts),
+      }));
+    }
     return devices.map(({ static: held }, device) => {
       const [low, high] = [timeline.first[device], timeline.first[device + 1]];
       const steps = { time: [], level: [] };

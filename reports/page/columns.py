@@ -59,11 +59,11 @@ def columns(presented: Presented) -> dict[str, Any]:
         ``waits``: the ``rows`` with idle time before them, as distances, the ``data``, ``latency`` and ``order`` part
         of it, and the distance to the ``source`` (0 for none); ``limits``; ``colours`` for each kind and place, with
         the colour of the text; ``transfers`` as `_transfers` writes them; ``items``, what slices of microbatches are
-        called, if there are any.
+        called, if there are any; ``levels`` as `_levels` writes them, if operations alone do not decide the memory.
     """
     rows = Timeline.of(presented.problem, presented.timeline)
-    first = int(rows.start.min())
-    ticks = _Thinned.below(int(rows.end.max()) - first)
+    first, last = presented.extent
+    ticks = _Thinned.below(last - first)
     taken, returned, static, amounts = _memory(presented, rows)
     place = np.array(places(presented), dtype=np.int64)
     kinds = [operation(row.task) for row in presented.timeline]
@@ -100,7 +100,19 @@ def columns(presented: Presented) -> dict[str, Any]:
         "colours": colours(int(place.max(initial=0)) + 1),
         "transfers": _transfers(presented, ticks, first),
         **({"items": list(presented.items)} if presented.items else {}),
+        **({} if presented.beside is None else {"levels": _levels(presented, ticks, amounts, first)}),
     }
+
+
+def _levels(presented: Presented, ticks: _Thinned, amounts: _Thinned, first: int) -> list[dict[str, list[int]]]:
+    """Write for each device the moments at which its memory changes, with how much it holds more from then on."""
+    return [
+        {
+            "time": _distances(ticks.of(integers(moment - first for moment, _ in steps))),
+            "level": _distances(amounts.of(integers(level for _, level in steps))),
+        }
+        for steps in presented.memory_steps
+    ]
 
 
 class _Thinned:

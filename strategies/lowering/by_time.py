@@ -21,6 +21,7 @@ def lower_by_time(
     ends: Mapping[PipelineAction, int],
     *,
     shards: bool = False,
+    beside: Sequence[Sequence[Token]] | None = None,
 ) -> list[list[Token]]:
     """Place communication in the order in which its producers end.
 
@@ -47,6 +48,8 @@ def lower_by_time(
         The end of each action in a replay without queues.
     shards : bool
         Whether to place UNSHARD and RESHARD as well.
+    beside : sequence of sequence of token, optional
+        The computations of each device with all that is done beside them, if that is placed already.
 
     Returns
     -------
@@ -61,7 +64,8 @@ def lower_by_time(
         last[producer] = place
         receiver = crossings.devices(transfer)[1]
         behind[receiver][last[receiver]].append(receive(transfer))
-    return [_merged(order, places, shards=shards) for order, places in zip(orders, behind, strict=True)]
+    rows = beside or [with_reduced_gradients(with_shards(order) if shards else order) for order in orders]
+    return [_merged(row, places) for row, places in zip(rows, behind, strict=True)]
 
 
 def _by_end(
@@ -107,12 +111,10 @@ def _steps_at_one_moment(
     return steps
 
 
-def _merged(order: Sequence[PipelineAction], behind: Sequence[Sequence[Token]], *, shards: bool) -> list[Token]:
-    computed: list[Token] = list(order)
-    lowered = with_reduced_gradients(with_shards(computed) if shards else computed)
+def _merged(row: Sequence[Token], behind: Sequence[Sequence[Token]]) -> list[Token]:
     merged = list(behind[0])
     places = iter(behind[1:])
-    for token in lowered:
+    for token in row:
         merged.append(token)
         if not isinstance(token, Aside):
             merged += next(places)

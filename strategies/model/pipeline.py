@@ -572,6 +572,19 @@ class Pipeline(PipelineFields):
             fields |= dict.fromkeys(Waiting._fields)
         return self._read(fields | dict(update))  # cached costs are not copied
 
+    def refuse_waits(self, who: str) -> None:
+        """Refuse transfers that wait, and work beside computing, for somebody who takes neither.
+
+        Raises
+        ------
+        InputError
+            With the name.
+        """
+        if self.semantics != "async":
+            raise InputError(f"{who} needs transfers that wait for nothing (p2p: async); found p2p: {self.semantics}")
+        if self.streams:
+            raise InputError(f"{who} takes nothing beside computing; found {', '.join(self.streams)}; leave it out")
+
     def refuse_unequal(self, who: str) -> None:
         """Refuse microbatches that differ, for somebody who takes only those that are alike.
 

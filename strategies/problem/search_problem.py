@@ -13,7 +13,7 @@ import numpy as np
 from solver.errors import InputError
 from solver.exact import in_ticks
 from solver.numbered import TaskTable
-from solver.problem import Action, Block, Fusing, Key, Merged, Orders, Problem, tasks_of
+from solver.problem import Action, Block, Fusing, Hold, Key, Merged, Orders, Problem, tasks_of
 from solver.repetition import Repetition
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
@@ -78,6 +78,9 @@ def build_search_problem(
     and only here, among equal ones; those that differ may run in any order. If an I can be merged with its W, only the
     unmerged W's could be numbered that way, so the order of W's is left open: otherwise I1 B2 W1 would be lost.
 
+    Of what is offloaded, only the rest counts: it is held from the forward to the backward, whatever is copied when. So
+    what no order of this problem can do within the memory, no order can do with copies.
+
     Parameters
     ----------
     pipeline : Pipeline
@@ -96,6 +99,7 @@ def build_search_problem(
     """
     refuse_two_ways(pipeline, placement)
     plain = build_problem(pipeline, placement, split_all(placement, split_backward))
+    holds = list(plain.holds) if pipeline.offload is None else kept_of_holds(pipeline, plain.holds)
     chains = _chains(pipeline, placement, "FIW" if split_backward else "FB")
     assert isinstance(plain.tasks, TaskTable)
     ops = [op for op in plain.tasks if isinstance(op, Op)]
@@ -129,13 +133,32 @@ def build_search_problem(
         plain,
         tasks=dict(plain.tasks),
         precedences=[*plain.precedences, *order],
-        holds=list(plain.holds),
+        holds=holds,
         fusing=fusing,
         partners={op: op._replace(kind="W") for op in inputs},
         merged_durations=merged,
         chains=chains,
         repeats=not pipeline.has_unequal_items,
     )
+
+
+def kept_of_holds(pipeline: Pipeline, holds: Sequence[Hold]) -> list[Hold]:
+    """Return what is held of activations if all that may be offloaded is never there.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The pipeline, with ``offload``.
+    holds : sequence of Hold
+        What operations take and return.
+    """
+    kept: list[Hold] = []
+    for take, _, returns in holds:
+        share = 1 - pipeline.side_costs[cast("Op", take).stage].share
+        left = tuple((task, int(share * part)) for task, part in returns)
+        if amount := sum(part for _, part in left):
+            kept.append(Hold(take, amount, left))
+    return kept
 
 
 def build_repetition(pipeline: Pipeline, placement: Placement, allowed: Allowed, size: int) -> Repetition:
