@@ -22,6 +22,7 @@ from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.at_once import lower_at_once, queues_of_their_own
 from strategies.lowering.batched import BATCHED, batched_programs
 from strategies.lowering.by_time import BY_TIME, lower_by_time
+from strategies.lowering.offload_in_turns import copies_in_turns
 from strategies.lowering.overlapped import OVERLAPPED, overlapped_programs
 from strategies.lowering.side_actions import SideOrder, placed_beside
 from strategies.lowering.side_actions import placed_rows as rows_beside
@@ -178,6 +179,8 @@ class Order:
     def side_order(self) -> SideOrder:
         """Place the side actions."""
         given = None if self.given is None else self.given.lowered
+        if self._published == "pipeoffload" and self.pipeline.offload is not None:
+            given = copies_in_turns(self.pipeline)
         return placed_beside(self.pipeline, self.orders, self.problem.ticks_per_unit, given=given)
 
     def placed(self) -> Lowered:

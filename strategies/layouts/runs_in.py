@@ -118,7 +118,7 @@ def _at_least(per_device: int, less: int = 0) -> WhyNot:
 
 _MEGATRON: dict[str, WhyNot | None] = {"1f1b": None, "interleaved": _chunked, "interleaved-overlap": _chunked}
 _SAIL_SG: dict[str, WhyNot | None] = dict.fromkeys(
-    ("1f1b-v", "interleaved-group", "v-half", "v-min", "zb-auto", "zb-v-auto")
+    ("1f1b-v", "interleaved-group", "pipeoffload", "v-half", "v-min", "zb-auto", "zb-v-auto")
 )
 _SLICES: dict[str, WhyNot | None] = {"seq1f1b": None}
 _PRIMUS: dict[str, WhyNot | None] = {

@@ -1,58 +1,72 @@
-"""Places `OFFLOAD` and `RELOAD` in the order of a device, which copy an activation to the host and back."""
+"""Places `OFFLOAD` and `RELOAD` in an order: activations that wait for long lie in the host's memory meanwhile."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from strategies.model.actions import Op
 from strategies.order_files.schedule_file import Aside, Token, ops_of
 
+LEAD = 2
+"""Computations between a reload and the backward that needs it."""
 
-def with_offload(order: Sequence[Token], offloads: Callable[[int, int], bool], *, lead: int, least: int) -> list[Token]:
-    """Put `OFFLOAD` right after a forward, and `RELOAD` some computations before its backward.
+LEAST_IN_FLIGHT = 3
+"""Microbatches in flight below which a device offloads nothing."""
+
+
+def with_offload(
+    order: Sequence[Token],
+    is_offloaded: Callable[[Op], bool],
+    lead: int = LEAD,
+    least_in_flight: int = LEAST_IN_FLIGHT,
+) -> list[Token]:
+    """Put `OFFLOAD` right behind each forward, and `RELOAD` a few computations ahead of its B or I.
 
     Parameters
     ----------
     order : sequence of token
-        The order of a device.
-    offloads : callable
-        Returns whether an activation is copied, by its stage and microbatch.
+        The computations of a device.
+    is_offloaded : callable
+        Returns whether the activation of a forward is offloaded.
     lead : int
-        The number of computations from a reload to its backward, that one included; a reload is never placed before the
-        computation that follows its forward.
-    least : int
-        A device that never has this many activations in flight copies none.
+        The number of computations between a reload and its B or I; fewer where the forward ran only just before.
+    least_in_flight : int
+        The number of microbatches in flight, at the device's fullest, below which it offloads nothing.
     """
-    places = [place for place, token in enumerate(order) if not isinstance(token, Aside)]
-    computed = [order[place] for place in places]
-    if _most_in_flight(computed) < least:
+    if most_in_flight(order) < least_in_flight:
         return list(order)
-    forward = {
-        (op.stage, op.microbatch): turn for turn, token in enumerate(computed) for op in ops_of(token) if op.kind == "F"
-    }
-    behind: dict[int, list[Token]] = defaultdict(list)
-    ahead: dict[int, list[Token]] = defaultdict(list)
-    for turn, token in enumerate(computed):
-        for op in ops_of(token):
-            begun = forward.get((op.stage, op.microbatch), turn)
-            if op.kind not in "BI" or begun == turn or not offloads(op.stage, op.microbatch):
-                continue
-            behind[begun].append(Aside(op.stage, "OFFLOAD", op.microbatch))
-            ahead[max(begun + 1, turn - lead + 1)].append(Aside(op.stage, "RELOAD", op.microbatch))
-    turns = {place: turn for turn, place in enumerate(places)}
-    placed: list[Token] = []
+    gaps: list[list[Token]] = [[] for _ in range(len(order) + 1)]  # gap i lies before action i
+    ran: dict[Op, int] = {}
+    reloads = []
     for place, token in enumerate(order):
-        turn = turns.get(place, -1)
-        placed += [*ahead[turn], token, *behind[turn]] if turn >= 0 else [token]
-    return placed
+        for op in ops_of(token):
+            forward = op._replace(kind="F")
+            if not is_offloaded(forward):
+                continue
+            if op.kind == "F":
+                ran[forward] = place
+                gaps[place + 1].append(Aside(op.stage, "OFFLOAD", op.microbatch))
+            elif op.kind in "BI":
+                reloads.append((max(place - lead, ran[forward] + 1), op))
+    for place, op in reloads:
+        gaps[place].append(Aside(op.stage, "RELOAD", op.microbatch))
+    return list(_merged(order, gaps))
 
 
-def _most_in_flight(order: Sequence[Token]) -> int:
-    """Return the most activations that a device keeps at once, in the order alone."""
-    kept = most = 0
+def most_in_flight(order: Sequence[Token]) -> int:
+    """Return the largest number of forwards of a device whose B or I has not ended."""
+    now = most = 0
     for token in order:
         kinds = [op.kind for op in ops_of(token)]
-        kept += kinds.count("F")
-        most = max(most, kept)
-        kept -= sum(kind in "BI" for kind in kinds)
+        now += kinds.count("F")
+        most = max(most, now)
+        now -= sum(kind in "BI" for kind in kinds)
     return most
+
+
+def _merged(order: Sequence[Token], gaps: Sequence[Sequence[Token]]) -> Iterator[Token]:
+    """Yield the actions of an order with what stands in the gap before each, and in the one at the end."""
+    for token, before in zip(order, gaps, strict=False):
+        yield from before
+        yield token
+    yield from gaps[len(order)]

@@ -1,7 +1,8 @@
 """Side actions of an order: where they stand, what they take, and how programs post and await them.
 
 A side action starts when the computation before it in its device's order has ended and its stream is free. Only what
-needs it waits: computing a stage for its `UNSHARD`, a backward for its `RELOAD`, the end of the step for `REDUCE_GRAD`.
+needs it waits: computing a stage for its `UNSHARD`, a backward for its `RELOAD`, the end of the step for `REDUCE_GRAD`,
+and a device at a `RELEASE` for the end of the offload.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from strategies.lowering.stream_action import StreamAction
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.items import Factors
 from strategies.model.pipeline import Pipeline
-from strategies.model.streams import LEAST_OFFLOADED
 from strategies.order_files.schedule_file import COPIES, Aside, Token, ops_of
 
 SHARDS, GRADIENTS = ("UNSHARD", "RESHARD"), "REDUCE_GRAD"
@@ -82,7 +82,7 @@ class SideOrder:
                 gathered[device, action.stage] = each
             elif action.kind == "RESHARD":
                 follows = (gathered[device, action.stage],)
-            elif action.kind == "RELOAD":
+            elif action.kind in ("RELEASE", "RELOAD"):
                 follows = (each._replace(action=action._replace(kind="OFFLOAD")),)
             found[each] = SideAction(device, self._stream(each), in_ticks(self._lasts(action), self.ticks), follows)
         return found
@@ -91,22 +91,22 @@ class SideOrder:
         """Return the stream of a side action; a release is done at once, whatever else runs."""
         device, action, _ = each
         sharding, offload = self.pipeline.sharding, self.pipeline.offload
+        if action.kind in ("RESHARD", "RELEASE"):
+            return "release", each
         if action.kind in COPIES:
             assert offload is not None
             name = "copy" if offload.streams == "one" else action.kind.lower()
             return name, device // 2 if offload.pairs else device
-        if action.kind == "RESHARD":
-            return "release", each
         own = sharding is None or sharding.reduce_stream == "own"
         return "reduce" if own and action.kind == GRADIENTS else "shards", device
 
     def _lasts(self, action: Aside) -> Fraction:
         costs = self.pipeline.side_costs[action.stage]
-        if action.kind in COPIES:
+        if action.kind in ("OFFLOAD", "RELOAD"):
             assert action.microbatch is not None
             time = costs.offload if action.kind == "OFFLOAD" else costs.reload
             return time * item_size(self.pipeline, action.stage, action.microbatch)
-        return {"UNSHARD": costs.gather, "RESHARD": Fraction(0), GRADIENTS: costs.reduce}[action.kind]
+        return {"UNSHARD": costs.gather, GRADIENTS: costs.reduce}.get(action.kind, Fraction(0))
 
     def awaited(self, rows: Sequence[Placed], beside: Sequence[Placed]) -> Iterator[Precedence]:
         """Yield what computations waited for beside results, as lags behind the ones after which that was posted.
@@ -137,7 +137,8 @@ class SideOrder:
     def holding(self, problem: Problem) -> Problem:
         """Return a problem whose tasks include the side actions, with all that they take and return.
 
-        A copied share of an activation is returned when its offload ends, and taken again when its reload starts.
+        A copied share of an activation is returned when its offload ends, or where it is released, and taken again
+        when its reload starts.
         Gathered parameters are held from the start of their gather until they are released, gradients from the first
         backward that makes them until they are reduced.
 
@@ -147,26 +148,24 @@ class SideOrder:
             The problem of computing.
         """
         tasks = {**problem.tasks, **{key: Task(side.device, side.duration) for key, side in self.sides.items()}}
-        copies = {
-            (each.action.stage, each.action.microbatch): each for each, _ in self.every if each.action.kind == "RELOAD"
-        }
-        holds = [part for hold in problem.holds for part in self._copied(hold, copies)]
+        copies: dict[Key, dict[str, StreamAction]] = defaultdict(dict)
+        for each, _ in self.every:
+            if each.action.microbatch is not None:
+                copies[Op(each.action.stage, "F", each.action.microbatch)][each.action.kind] = each
+        holds = [part for hold in problem.holds for part in self._copied(hold, copies.get(hold.take, {}))]
         holds += self._shards(problem.amounts_per_unit)
         return replace(problem, tasks=tasks, holds=holds)
 
-    def _copied(self, hold: Hold, copies: Mapping[tuple[int, int | None], StreamAction]) -> Iterator[Hold]:
-        op = hold.take
-        assert isinstance(op, Op)
-        reload = copies.get((op.stage, op.microbatch))
-        if reload is None:
+    def _copied(self, hold: Hold, copies: Mapping[str, StreamAction]) -> Iterator[Hold]:
+        if not copies:
             yield hold
             return
-        share = self.pipeline.side_costs[op.stage].share
+        reload = copies["RELOAD"]
+        share = self.pipeline.side_costs[reload.action.stage].share
         moved = tuple((task, int(share * part)) for task, part in hold.returns)
         away = sum(part for _, part in moved)
         kept = tuple((task, part - gone) for (task, part), (_, gone) in zip(hold.returns, moved, strict=True))
-        offload = reload._replace(action=reload.action._replace(kind="OFFLOAD"))
-        yield Hold(hold.take, hold.amount, ((offload, away), *kept))
+        yield Hold(hold.take, hold.amount, ((copies.get("RELEASE", copies["OFFLOAD"]), away), *kept))
         yield Hold(reload, away, moved)
 
     def _shards(self, amounts: int) -> Iterator[Hold]:
@@ -234,13 +233,13 @@ def placed_beside(
             at_the_end = pipeline.data_parallel is not None and not pipeline.data_parallel.overlap
             order = with_reduced_gradients(order, last=at_the_end)
         if offload is not None and not found & set(COPIES):
-            order = with_offload(order, _copied(pipeline), lead=offload.lead, least=LEAST_OFFLOADED)
+            order = with_offload(order, _copied(pipeline), offload.lead)
         rows.append(order)
     return SideOrder(rows, pipeline, ticks)
 
 
-def _copied(pipeline: Pipeline) -> Callable[[int, int], bool]:
-    return lambda stage, _: bool(pipeline.side_costs[stage].share * pipeline.costs[stage].activation)
+def _copied(pipeline: Pipeline) -> Callable[[Op], bool]:
+    return lambda op: bool(pipeline.side_costs[op.stage].share * pipeline.costs[op.stage].activation)
 
 
 def _with_posts(
@@ -258,6 +257,9 @@ def _with_posts(
                 awaited[each.action] = len(placed)
             placed.append(Post((End(each, True),)))
             places.append(column)
+            if each.action.kind == "RELEASE":  # the device waits for the end of the offload
+                placed.append(Wait(len(placed) - 1))
+                places.append(column)
 
     post(columns[0] if columns else 0)
     for place, (instruction, column) in enumerate(zip(program, columns, strict=True)):

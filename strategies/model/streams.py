@@ -24,9 +24,6 @@ from strategies.model.numbers import (
 from strategies.model.part import Part, WrongKeyError, plain_values
 from strategies.model.stage_costs import spread
 
-LEAST_OFFLOADED = 3
-"""A device that never has this many microbatches in flight does not offload: it would reload at once."""
-
 
 class ByLayer(dict[str, Fraction]):
     """A value for each kind of layers, by its name; like all of a pipeline, it does not change."""

@@ -27,8 +27,8 @@ MOST_CELLS = 3 * MOST_OPS
 
 _TRANSFERS = ("SEND_F", "RECV_F", "SEND_B", "RECV_B")
 _SHARDING = ("UNSHARD", "RESHARD", "REDUCE_GRAD")
-COPIES = ("OFFLOAD", "RELOAD")
-"""Copies of activations to the host and back, which are ppopt's own: PyTorch's grammar has none."""
+COPIES = ("OFFLOAD", "RELEASE", "RELOAD")
+"""An activation is copied to the host, its memory given back, and copied back. PyTorch's grammar has none of these."""
 _ASIDE = re.compile(
     rf"(\d{{1,9}})(?:({'|'.join((*_TRANSFERS, *COPIES))})(\d{{1,9}})|({'|'.join(_SHARDING)}))", re.ASCII
 )
@@ -48,8 +48,8 @@ class Aside(NamedTuple):
     stage : int
         The stage.
     kind : str
-        ``SEND_F``, ``RECV_F``, ``SEND_B``, ``RECV_B``, ``UNSHARD``, ``RESHARD``, ``REDUCE_GRAD``, ``OFFLOAD`` or
-        ``RELOAD``.
+        ``SEND_F``, ``RECV_F``, ``SEND_B``, ``RECV_B``, ``UNSHARD``, ``RESHARD``, ``REDUCE_GRAD``, ``OFFLOAD``,
+        ``RELEASE`` or ``RELOAD``.
     microbatch : int or None
         The microbatch; only transfers and copies have one.
     """

@@ -222,7 +222,7 @@ def _ladder_faults(model: Model, schedule: ppopt.Schedule, ladder: Any) -> Fault
             )
 
 
-COST_DEPENDENT = ("zb-auto", "zb-v-auto", "interleaved-group")
+COST_DEPENDENT = ("zb-auto", "zb-v-auto", "interleaved-group", "pipeoffload")
 """Schedules whose order depends on the cut."""
 
 

@@ -1,0 +1,71 @@
+"""Activations that are copied to the host: PipeOffload's figure 1 and its authors' peaks, as `evaluate` finds them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ppopt import Pipeline, evaluate
+from tests.conftest import DATA
+
+GOLDEN = json.loads((DATA / "offload.json").read_text())
+FIGURE = GOLDEN["replay"]["rows"][1:]
+ONE_STAGE_EACH = {"devices": 8, "microbatches": 32, "times": {"forward": 1, "backward": 2}}
+
+
+@pytest.mark.parametrize(("k", "loss", "peaks"), FIGURE, ids=lambda value: str(value)[:5])
+def test_1f1b_loses_as_much_and_holds_as_much_as_in_figure_1(k, loss, peaks) -> None:
+    plain = evaluate(Pipeline.from_mapping(ONE_STAGE_EACH), "1f1b")
+    copied = evaluate(Pipeline.from_mapping({**ONE_STAGE_EACH, "offload": {"time": round(1.5 * k, 6)}}), "1f1b")
+    assert list(plain.peak_memory) == GOLDEN["replay"]["without offload"]
+    assert list(copied.peak_memory) == peaks
+    assert round(100 * (1 - plain.makespan / copied.makespan), 1) == loss
+
+
+def sail_row(row) -> Pipeline:
+    devices, chunks, offloaded = row["devices"], row["chunks"], row["offloaded_chunks"]
+    mapping = {
+        "devices": devices,
+        "stages": devices * chunks,
+        "microbatches": row["microbatches"],
+        "times": {"forward": 1, "backward_input": 1, "backward_weight": 1},
+    }
+    if offloaded:
+        share = [1] * (offloaded * devices) + [0] * ((chunks - offloaded) * devices)
+        mapping["offload"] = {"time": round(1.5 * row["k"], 2), "streams": "two", "share": share}
+    return Pipeline.from_mapping(mapping)
+
+
+@pytest.mark.parametrize(
+    "row", GOLDEN["golden_sail_scheduler"]["rows"], ids=lambda row: "-".join(map(str, row.values()))[:20]
+)
+def test_pipeoffload_holds_as_much_as_its_authors_count(row) -> None:
+    made = evaluate(sail_row(row), f"pipeoffload:stages={row['devices'] * row['chunks']}")
+    assert list(made.peak_memory) == row["peak_after"]
+
+
+def test_copies_and_memory_by_hand() -> None:
+    """Five forwards, then five backwards; each copy takes 1, each reload is issued one computation ahead."""
+    mapping = {
+        "devices": 1,
+        "microbatches": 5,
+        "times": {"forward": 1, "backward": 1},
+        "offload": {"time": 1, "share": 0.75, "lead": 1},
+        "memory": {"activation": 8},
+    }
+    made = evaluate(Pipeline.from_mapping(mapping), "gpipe")
+    ticks = made.problem.ticks_per_unit
+    ran = {str(row.task): (row.start // ticks, row.end // ticks) for row in made.sides.beside.rows}
+    assert ran == {
+        "0OFFLOAD0": (1, 2), "0OFFLOAD1": (2, 3), "0OFFLOAD2": (3, 4), "0OFFLOAD3": (4, 5), "0OFFLOAD4": (6, 7),
+        "0RELOAD0": (5, 6), "0RELOAD1": (7, 8), "0RELOAD2": (8, 9), "0RELOAD3": (9, 10), "0RELOAD4": (10, 11),
+    }  # fmt: skip
+    assert [row.start // ticks for row in made.rows if row.task.kind == "B"] == [6, 8, 9, 10, 11]
+    assert made.makespan == 12
+    assert made.peak_memory == (8 + (8 - 0) + (8 - 6) + (8 - 6) + (8 - 6),)
+
+
+def test_nothing_is_offloaded_where_less_than_three_are_in_flight() -> None:
+    made = evaluate(Pipeline.from_mapping({**ONE_STAGE_EACH, "offload": {"time": 1}}), "1f1b")
+    assert {row.device for row in made.sides.beside.rows} == set(range(6))
