@@ -313,13 +313,13 @@ def _nearest_kind(text: str) -> str | None:
 
 def _notes_on_set_aside(counts: Counter[str], name: str) -> Iterable[str]:
     for kinds, why in (
-        (_TRANSFERS, "ppopt places communication by itself"),
-        (_SHARDING, "they count where the configuration has sharding or data_parallel"),
-        (COPIES, "they count where the configuration has offload"),
+        (_TRANSFERS, ": ppopt places communication by itself"),
+        (_SHARDING, " unless the configuration counts them (sharding, data_parallel)"),
+        (COPIES, " unless the configuration counts them (offload)"),
     ):
         found = [f"{counts[kind]} {kind}" for kind in kinds if counts[kind]]
         if found:
-            yield f"{name}: {', '.join(found)} were set aside: {why}"
+            yield f"{name}: {', '.join(found)} were set aside{why}"
 
 
 def schedule_as_text(rows: Iterable[Iterable[Token | None]]) -> str:

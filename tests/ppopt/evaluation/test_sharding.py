@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from fractions import Fraction
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ needs_torch = pytest.mark.skipif(
 )
 
 
-def evaluated(strategy: str, **mapping: Any) -> Schedule:
+def evaluated(strategy: str | Path, **mapping: Any) -> Schedule:
     return ppopt.evaluate(Pipeline.from_mapping(UNIFORM | mapping), strategy, engine="graph")
 
 
@@ -169,6 +170,28 @@ def test_a_stages_gradients_are_reduced_after_its_last_backward(strategy: str, o
     ticks = made.problem.ticks_per_unit
     assert made.makespan == max(*free, *over) / ticks
     assert made.makespan > evaluated(strategy, devices=4, microbatches=8).makespan
+
+
+# ------------------------------------------------------------------------------------------------------ order files
+
+
+@pytest.mark.parametrize("strategy", ["v-half", "interleaved", "zb-v", "zb-interleaved"])
+@pytest.mark.parametrize("sharding", [{"resident": 1}, {"resident": 2, "lookahead": 1}, {"lookahead": "auto"}])
+def test_an_exported_order_gathers_as_configured_and_replays_alike(
+    tmp_path: Path, strategy: str, sharding: dict[str, Any]
+) -> None:
+    costs = {"all_gather": 3, "reduce_scatter": 2, "weights": 2, "gradients": 1}
+    sizes = {"devices": 4, "stages": 8, "microbatches": 8}
+    made = evaluated(strategy, **sizes, sharding=costs | sharding)
+    ppopt.export(made, tmp_path / "o.csv", lowered=True, unshard=True)
+    text = (tmp_path / "o.csv").read_text()
+    assert text.count("UNSHARD") == sum(made.gathers)
+    for other in (sharding, {"resident": 3}):  # the file says what is gathered when, whatever the configuration says
+        again = evaluated(tmp_path / "o.csv", **sizes, sharding=costs | other)
+        assert (again.makespan, again.peak_memory, again.gathers) == (made.makespan, made.peak_memory, made.gathers)
+    waits = {"p2p": "rendezvous", "lowering": "given", "sharding": costs}
+    assert evaluated(tmp_path / "o.csv", **sizes, **waits).gathers == made.gathers
+    assert evaluated(tmp_path / "o.csv", **sizes).makespan == evaluated(strategy, **sizes).makespan
 
 
 # ------------------------------------------------------------------------------------------------------ idle causes
