@@ -137,7 +137,8 @@ def with_each_resident(schedule: Schedule) -> list[Schedule]:
     list of Schedule
         One for each number; the schedule alone where nothing is sharded, or where its file says what is gathered when.
     """
-    if schedule.pipeline.sharding is None or schedule.lowered is not None:
+    sides = schedule.sides
+    if schedule.pipeline.sharding is None or sides is None or sides.order.gathers_as_given or schedule.lowered:
         return [schedule]
     found: list[Schedule] = []
     for each in _with_each_number(schedule.pipeline, schedule.layout):

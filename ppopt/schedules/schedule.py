@@ -397,7 +397,7 @@ class Schedule:
                 by_device[each.device] += 1
                 moved[each.device] += costs[each.action.stage].gather
         values: dict[str, Any] = {
-            "resident": sharding.resident,
+            "resident": None if self.sides.order.gathers_as_given else sharding.resident,
             "gathers": by_stage,
             "gathers_by_device": by_device,
         }

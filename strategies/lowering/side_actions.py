@@ -39,11 +39,14 @@ class SideOrder:
         What they cost.
     ticks : int
         Ticks per unit of time.
+    gathers_as_given : bool
+        Whether the order's file says what is gathered when, and not the number of resident stages.
     """
 
     rows: Sequence[Sequence[Token]]
     pipeline: Pipeline
     ticks: int
+    gathers_as_given: bool = False
 
     @property
     def every(self) -> Iterator[tuple[StreamAction, int]]:
@@ -235,7 +238,7 @@ def placed_beside(
         if offload is not None and not found & set(COPIES):
             order = with_offload(order, _copied(pipeline), offload.lead)
         rows.append(order)
-    return SideOrder(rows, pipeline, ticks)
+    return SideOrder(rows, pipeline, ticks, sharding is not None and bool(found & set(SHARDS)))
 
 
 def _copied(pipeline: Pipeline) -> Callable[[Op], bool]:

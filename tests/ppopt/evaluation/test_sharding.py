@@ -194,6 +194,45 @@ def test_an_exported_order_gathers_as_configured_and_replays_alike(
     assert evaluated(tmp_path / "o.csv", **sizes).makespan == evaluated(strategy, **sizes).makespan
 
 
+def test_a_file_without_transfers_says_what_is_gathered_when(tmp_path: Path) -> None:
+    file = tmp_path / "o.csv"
+    rows = "0UNSHARD,0F0,0F1,0RESHARD,0UNSHARD,0B0,0B1,0RESHARD,0REDUCE_GRAD", "1UNSHARD,1F0,1B0,1F1,1B1,1RESHARD"
+    file.write_text("\n".join(rows) + ",1REDUCE_GRAD\n")
+    sharding = {"all_gather": 3, "reduce_scatter": 2, "weights": 2, "gradients": 1}
+    made = evaluated(file, devices=2, stages=2, microbatches=2, sharding=sharding)
+    assert made.gathers == [2, 1]
+    assert made.to_dict()["resident"] is None
+    # gather 0–3, F0 3–5, F1 5–7, gather 7–10; device 1: F0 5–7, B0 7–11, F1 11–13, B1 13–17; B0 11–15, B1 17–21
+    assert made.makespan == 23
+    compared = ppopt.compare(made.pipeline, [file], optimize=False)
+    assert "resident" not in compared.verdict
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("0RESHARD,0UNSHARD,0F0,0F1,0B0,0B1,0RESHARD", "0RESHARD has no 0UNSHARD before it"),
+        ("0UNSHARD,0UNSHARD,0F0,0F1,0B0,0B1,0RESHARD", "0UNSHARD comes again before a RESHARD"),
+        ("0F0,0UNSHARD,0F1,0B0,0B1,0RESHARD", "0F0 computes without its parameters: no 0UNSHARD is in force"),
+        ("0UNSHARD,0F0,0F1,0B0,0B1", "0UNSHARD has no 0RESHARD behind it"),
+        ("0UNSHARD,1UNSHARD,0F0,0F1,0B0,0B1,0RESHARD", "1UNSHARD is on the wrong device: stage 1 belongs to device 1"),
+        ("0UNSHARD,0F0,0F1,0B0,0REDUCE_GRAD,0B1,0RESHARD", "0REDUCE_GRAD comes before 0B1"),
+        ("0UNSHARD,0F0,0F1,0B0,0B1,0RESHARD,0REDUCE_GRAD,0REDUCE_GRAD", "0REDUCE_GRAD appears twice"),
+    ],
+)
+@pytest.mark.parametrize("transfers", [False, True])
+def test_faults_of_a_file_are_named(tmp_path: Path, row: str, message: str, transfers: bool) -> None:
+    text = f"{row}\n1UNSHARD,1F0,1B0,1F1,1B1,1RESHARD\n"
+    if "REDUCE" in row:
+        text = text.replace("1RESHARD", "1RESHARD,1REDUCE_GRAD")
+    if transfers:
+        text = text.replace("0F0", "0F0,0SEND_F0")
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(ppopt.InputError) as error:
+        evaluated(tmp_path / "bad.csv", devices=2, stages=2, microbatches=2, sharding={"all_gather": 3})
+    assert message in str(error.value)
+
+
 # ------------------------------------------------------------------------------------------------------ idle causes
 
 
