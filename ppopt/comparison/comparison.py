@@ -14,7 +14,7 @@ from ppopt.schedules.schedule import Schedule
 from ppopt.schedules.twins import as_one, twins
 from reports.ladder import STEPS, Ladder
 from reports.margins import Margin, Margins
-from reports.numbers import grouped, signed_percent
+from reports.numbers import grouped, signed_percent, with_unit
 from solver.counted import counted
 from strategies.layouts.runs_in import find_framework
 from strategies.model.pipeline import Pipeline
@@ -231,9 +231,9 @@ class Comparison:
             longer = float(each.exact_makespan / best.exact_makespan - 1)
             change = f" ({signed_percent(longer)})" if longer else ""
             over = "" if each.fits else ", over the limit"
-            parts.append(
-                f"{_resident(each)}: {grouped(each.makespan)}{change}, memory {grouped(max(each.peak_memory))}{over}"
-            )
+            time = with_unit(grouped(each.makespan), self.pipeline.unit)
+            held = with_unit(grouped(max(each.peak_memory)), self.pipeline.memory.unit)
+            parts.append(f"{_resident(each)}: {time}{change}, memory {held}{over}")
         return f"{best.strategy} by resident stages: {'; '.join(parts)}."
 
     def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:

@@ -115,7 +115,7 @@ class Schedule:
     rows : list of Placed
         When each operation runs, in exact ticks of 1 / ``problem.ticks_per_unit``.
     unhindered_makespan : Fraction or None
-        The makespan without waits of transfers, if transfers can wait (``p2p`` is not ``async``).
+        The makespan without waits of transfers and without work beside computing, if there can be any.
     transfers : mapping of Op to Transferred
         If transfers can wait: when each result moves, by its producer.
     placed_by : str
@@ -160,7 +160,7 @@ class Schedule:
 
     @property
     def communication_share(self) -> float | None:
-        """The relative increase of the makespan due to waiting transfers; None if none can wait (``p2p: async``)."""
+        """The relative increase of the makespan by waiting transfers and work beside computing; None without both."""
         if self.unhindered_makespan is None:
             return None
         return float(self.exact_makespan / self.unhindered_makespan - 1)
