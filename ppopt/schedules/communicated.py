@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ppopt.schedules.as_run import Transferred
 from ppopt.schedules.communicator_verdicts import describe_hang
-from ppopt.schedules.order_files import refuse_communication_faults
+from ppopt.schedules.order_files import refuse_communication_faults, refuse_faults_beside
 from reports.metrics import Beside
 from solver.errors import InputError
 from solver.exact import in_ticks
@@ -182,8 +182,18 @@ class Order:
         return lower_by_time(self.orders, self.placement, by_action)
 
     def side_order(self) -> SideOrder:
-        """Place the side actions."""
-        given = None if self.given is None else self.given.lowered
+        """Place the side actions.
+
+        Raises
+        ------
+        InputError
+            If they come from a file that has faults.
+        """
+        given = None
+        if self.given is not None:
+            if self.pipeline.sharding is not None or self.pipeline.data_parallel is not None:
+                refuse_faults_beside(self.given)
+            given = self.given.beside
         if self._published == "pipeoffload" and self.pipeline.offload is not None:
             given = copies_in_turns(self.pipeline)
         return placed_beside(self.pipeline, self.orders, self.problem.ticks_per_unit, given=given)

@@ -74,6 +74,21 @@ def unknown_actions(rows: Sequence[Sequence[Token | None]]) -> Iterator[Fault]:
             yield unreadable(*place, str(token))
 
 
+def faults_beside(rows: Sequence[Sequence[Token | None]], said: Computations) -> Iterator[Fault]:
+    """Yield the faults of the reduction of gradients and of shards, each only if the file has any.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of token or None
+        The cells of each device.
+    said : Computations
+        The computations of the file.
+    """
+    if any(token.kind == "REDUCE_GRAD" for token, _ in _asides(rows)):
+        yield from _gradient_faults(rows, said)
+    yield from _shard_faults(rows, said)
+
+
 def _asides(rows: Sequence[Sequence[Token | None]]) -> Iterator[tuple[Aside, Place]]:
     for row, cells in enumerate(rows):
         for column, token in enumerate(cells):

@@ -134,6 +134,11 @@ def is_lowered(rows: Iterable[Iterable[Token | None]]) -> bool:
     return any(isinstance(token, Aside) and token.kind in kinds for row in rows for token in row)
 
 
+def has_beside(rows: Iterable[Iterable[Token | None]]) -> bool:
+    """Return whether rows hold anything beside computations and transfers."""
+    return any(isinstance(token, Aside) and end_of(token) is None for row in rows for token in row)
+
+
 def computing(rows: Sequence[Sequence[Token | None]]) -> list[list[PipelineAction]]:
     """Return the actions that compute."""
     return [[token for token in row if token is not None and not isinstance(token, Aside)] for row in rows]

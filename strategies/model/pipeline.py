@@ -542,6 +542,17 @@ class Pipeline(PipelineFields):
         memory = self.memory.beside_layers if self.layers is not None else self.memory
         return self.model_copy(update={"memory": memory.model_copy(update={"limit": given})})
 
+    def with_resident(self, number: int | str) -> Pipeline:
+        """Return the pipeline with another number of stages whose parameters a device has at once.
+
+        Parameters
+        ----------
+        number : int or "auto"
+            The number.
+        """
+        assert self.sharding is not None
+        return self.model_copy(update={"sharding": self.sharding.model_copy(update={"resident": number})})
+
     def without_waiting(self) -> Pipeline:
         """Return the pipeline as bounds count it: transfers wait for nothing, and nothing runs beside computing."""
         if not self.waits:
