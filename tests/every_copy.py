@@ -41,7 +41,7 @@ class Costs(NamedTuple):
 
 
 class Replay:
-    """A replay of rows of tokens, each as early as its row, its inputs and its stream allow; kinds are F, B and copies."""
+    """A replay of rows of tokens, each as early as its row, its inputs and its stream allow."""
 
     def __init__(self, costs: Costs, rows: Sequence[Sequence[Token]]) -> None:
         self.costs = costs
@@ -146,7 +146,9 @@ def _with_copies(costs: Costs, order: Row, at: dict[Token, int], copied: Sequenc
     stage = order[0][0]
     spans = [(at[stage, "F", each] + 1, at[stage, "B", each]) for each in copied]
     for reloads in product(*(range(first, last + 1) for first, last in spans)):
-        for waits in product(*((None, *range(first, back + 1)) for (first, _), back in zip(spans, reloads, strict=True))):
+        for waits in product(
+            *((None, *range(first, back + 1)) for (first, _), back in zip(spans, reloads, strict=True))
+        ):
             gaps: list[list[Token]] = [[] for _ in range(len(order) + 1)]
             for each, (first, _) in zip(copied, spans, strict=True):
                 gaps[first].append((stage, "OFFLOAD", each))

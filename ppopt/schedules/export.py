@@ -14,12 +14,13 @@ from ppopt.process.whole_files import written_whole
 from solver.errors import InputError
 from solver.problem import Block, Placed
 from strategies.lowering.by_time import lower_by_time
+from strategies.lowering.side_actions import GRADIENTS, SHARDS
 from strategies.model.actions import PipelineAction
 from strategies.model.numbers import in_one_line
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.exported_order import ExportedOrder, export_order
-from strategies.order_files.schedule_file import Token
+from strategies.order_files.schedule_file import Aside, Token
 
 
 class NamedOrder(Protocol):
@@ -137,7 +138,19 @@ def lowered_rows(schedule: NamedOrder, *, unshard: bool = False) -> list[list[To
     ends = {row.task: row.end for row in schedule.rows}
     actions = (action for order in schedule.actions for action in order)
     by_action = {action: ends[action.first if isinstance(action, Block) else action] for action in actions}
-    return lower_by_time(schedule.actions, schedule.layout, by_action, shards=unshard)
+    beside = _beside(schedule, unshard=unshard)
+    return lower_by_time(schedule.actions, schedule.layout, by_action, shards=unshard, beside=beside)
+
+
+def _beside(schedule: NamedOrder, *, unshard: bool) -> list[list[Token]] | None:
+    """Return the actions of each device with its gathers and reductions, where its pipeline places them."""
+    sides = getattr(schedule, "sides", None)
+    if sides is None or not isinstance(schedule, HasPipeline):
+        return None
+    if schedule.pipeline.sharding is None and (unshard or schedule.pipeline.data_parallel is None):
+        return None
+    kinds = {GRADIENTS, *(SHARDS if unshard else ())}
+    return [[token for token in row if not isinstance(token, Aside) or token.kind in kinds] for row in sides.order.rows]
 
 
 def export(

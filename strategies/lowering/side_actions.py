@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from solver.exact import in_ticks
-from solver.problem import Hold, Key, Placed, Problem, Task
+from solver.problem import Hold, Key, Placed, Precedence, Problem, Task
 from solver.programs import Compute, End, Instruction, Post, SideAction, Wait
 from strategies.lowering.as_program import LoweredPrograms
 from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
@@ -39,11 +39,14 @@ class SideOrder:
         What they cost.
     ticks : int
         Ticks per unit of time.
+    gathers_as_given : bool
+        Whether the order's file says what is gathered when, and not the number of resident stages.
     """
 
     rows: Sequence[Sequence[Token]]
     pipeline: Pipeline
     ticks: int
+    gathers_as_given: bool = False
 
     @property
     def every(self) -> Iterator[tuple[StreamAction, int]]:
@@ -108,16 +111,35 @@ class SideOrder:
             return time * item_size(self.pipeline, action.stage, action.microbatch)
         return {"UNSHARD": costs.gather, GRADIENTS: costs.reduce}.get(action.kind, Fraction(0))
 
-    def gathers(self, stages: int) -> list[int]:
-        """Count the gathers of each stage, on all its devices."""
-        return self._counted("UNSHARD", stages)
+    def awaited(self, rows: Sequence[Placed], beside: Sequence[Placed]) -> Iterator[Precedence]:
+        """Yield what computations waited for beside results, as lags behind the ones after which that was posted.
+
+        Parameters
+        ----------
+        rows, beside : sequence of Placed
+            When each operation and each side action ran.
+        """
+        ends = {row.task: row.end for row in (*rows, *beside)}
+        for device, row in enumerate(self.rows):
+            turns: Counter[Aside] = Counter()
+            posted: dict[Aside, tuple[Op | None, int]] = {}
+            first = last = None
+            for token in row:
+                if isinstance(token, Aside):
+                    posted[token] = last, ends[StreamAction(device, token, turns[token])]
+                    turns[token] += 1
+                    continue
+                for op in ops_of(token):
+                    for before, end in (posted[need] for need in _needs(op) if need in posted):
+                        producer = first if before is None else before
+                        if producer is not None and end >= ends[producer]:
+                            yield producer, op, end - ends[producer]
+                last = ops_of(token)[-1]
+                first = first or last
 
     def offloads(self, stages: int) -> list[int]:
         """Count the offloads of each stage, on all its devices."""
-        return self._counted("OFFLOAD", stages)
-
-    def _counted(self, kind: str, stages: int) -> list[int]:
-        counts = Counter(each.action.stage for each, _ in self.every if each.action.kind == kind)
+        counts = Counter(each.action.stage for each, _ in self.every if each.action.kind == "OFFLOAD")
         return [counts[stage] for stage in range(stages)]
 
     def holding(self, problem: Problem) -> Problem:
@@ -224,7 +246,7 @@ def placed_beside(
         if offload is not None and copied is None and not found & set(COPIES):
             order = with_offload(order, _copied(pipeline), offload.lead)
         rows.append(order)
-    return SideOrder(rows, pipeline, ticks)
+    return SideOrder(rows, pipeline, ticks, sharding is not None and bool(found & set(SHARDS)))
 
 
 def _copied(pipeline: Pipeline) -> Callable[[Op], bool]:
@@ -234,36 +256,52 @@ def _copied(pipeline: Pipeline) -> Callable[[Op], bool]:
 def _with_posts(
     program: Sequence[Instruction], columns: Sequence[int], slots: Mapping[int, Sequence[StreamAction]]
 ) -> tuple[list[Instruction], list[int]]:
-    """Insert side actions into a program: those before its first computation at its beginning."""
-    placed, places = list[Instruction](), list[int]()
+    """Insert side actions into a program: those before its first computation at its beginning.
+
+    Those behind a computation stand behind its sends: a device that waits for an offload has sent its result before.
+    """
+    made = _Posting(slots)
     moved: dict[int, int] = {}
-    awaited: dict[Aside, int] = {}
-    computed = 0
-
-    def post(column: int) -> None:
-        for each in slots.get(computed, ()):
-            if each.action.kind in ("UNSHARD", "RELOAD"):
-                awaited[each.action] = len(placed)
-            placed.append(Post((End(each, True),)))
-            places.append(column)
-            if each.action.kind == "RELEASE":  # the device waits for the end of the offload
-                placed.append(Wait(len(placed) - 1))
-                places.append(column)
-
-    post(columns[0] if columns else 0)
     for place, (instruction, column) in enumerate(zip(program, columns, strict=True)):
+        if not isinstance(instruction, Post):
+            made.post(column)
         if isinstance(instruction, Compute):
-            for need in _needs(instruction.name):
-                if need in awaited:
-                    placed.append(Wait(awaited.pop(need)))
-                    places.append(column)
-        moved[place] = len(placed)
-        placed.append(Wait(moved[instruction.post]) if isinstance(instruction, Wait) else instruction)
-        places.append(column)
-        if isinstance(instruction, Compute):
-            computed += 1
-            post(column)
-    return placed, places
+            made.await_needs(instruction.name, column)
+        moved[place] = len(made.placed)
+        made.add(Wait(moved[instruction.post]) if isinstance(instruction, Wait) else instruction, column)
+    made.post(columns[-1] if columns else 0)
+    return made.placed, made.places
+
+
+class _Posting:
+    """A program into which side actions are inserted."""
+
+    def __init__(self, slots: Mapping[int, Sequence[StreamAction]]) -> None:
+        self.slots = dict(slots)
+        self.placed: list[Instruction] = []
+        self.places: list[int] = []
+        self.awaited: dict[Aside, int] = {}
+        self.computed = 0
+
+    def add(self, instruction: Instruction, column: int) -> None:
+        self.placed.append(instruction)
+        self.places.append(column)
+        self.computed += isinstance(instruction, Compute)
+
+    def post(self, column: int) -> None:
+        """Post what stands behind the computations so far, once."""
+        for each in self.slots.pop(self.computed, ()):
+            if each.action.kind in ("UNSHARD", "RELOAD"):
+                self.awaited[each.action] = len(self.placed)
+            self.add(Post((End(each, True),)), column)
+            if each.action.kind == "RELEASE":  # the device waits for the end of the offload
+                self.add(Wait(len(self.placed) - 1), column)
+
+    def await_needs(self, token: Key, column: int) -> None:
+        """Wait for the side actions that a computation needs."""
+        for need in _needs(token):
+            if need in self.awaited:
+                self.add(Wait(self.awaited.pop(need)), column)
 
 
 def _needs(token: Key) -> Iterator[Aside]:
