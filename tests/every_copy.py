@@ -13,7 +13,7 @@ Row = tuple[Token, ...]
 
 
 class Costs(NamedTuple):
-    """A pipeline with one stage on each device, full backwards, and no latency."""
+    """A pipeline with one stage on each device, and full backwards."""
 
     devices: int
     microbatches: int
@@ -25,11 +25,13 @@ class Costs(NamedTuple):
     back: Fraction
     share: Fraction
     streams: str
+    latency: Fraction = Fraction(0)
 
     @property
     def mapping(self) -> dict[str, Any]:
         return {
             "devices": self.devices,
+            "p2p_latency": float(self.latency),
             "microbatches": self.microbatches,
             "times": {"forward": list(map(float, self.forward)), "backward": list(map(float, self.backward))},
             "memory": {"activation": list(map(float, self.activation)), "limit": float(self.limit)},
@@ -84,7 +86,8 @@ class Replay:
 
     def _run(self, token: Token) -> None:
         costs, (stage, kind, microbatch) = self.costs, token
-        start = max([self.free[stage], *(self.ends[each] for each in self._needs(token))])
+        inputs = (self.ends[each] + (costs.latency if each[0] != stage else 0) for each in self._needs(token))
+        start = max([self.free[stage], *inputs])
         away = costs.share * costs.activation[stage]
         if kind in ("OFFLOAD", "RELOAD"):
             stream = stage, kind if costs.streams == "two" else ""
@@ -104,9 +107,12 @@ class Replay:
             self.changes[stage].append((end, -away))
 
 
-def best_with_copies(costs: Costs) -> Fraction | None:
-    """Return the least makespan that fits, over all orders and choices of copies; None if nothing fits."""
-    every = [list(_rows(costs, stage)) for stage in range(costs.devices)]
+def best_with_copies(costs: Costs, lead: int | None = None) -> Fraction | None:
+    """Return the least makespan that fits, over all orders and choices of copies; None if nothing fits.
+
+    With a lead, copies follow the rule: of all activations, where at least three are in flight.
+    """
+    every = [list(_rows(costs, stage, lead)) for stage in range(costs.devices)]
     plain = [{tuple(token for token in row if token[1] in "FB") for row in rows} for rows in every]
     replays = [(Replay(costs, rows), rows) for rows in product(*map(sorted, plain))]
     timed = sorted((replay.makespan, rows) for replay, rows in replays if replay.runs)
@@ -127,7 +133,7 @@ def best_with_copies(costs: Costs) -> Fraction | None:
     return best
 
 
-def _rows(costs: Costs, stage: int) -> Iterator[Row]:
+def _rows(costs: Costs, stage: int, lead: int | None) -> Iterator[Row]:
     """List the rows of a device that may fit: every order, with all copies, leads, and waits for offloads."""
     tokens = [(stage, kind, microbatch) for microbatch in range(costs.microbatches) for kind in "FB"]
     for order in dict.fromkeys(permutations(tokens)):
@@ -137,9 +143,25 @@ def _rows(costs: Costs, stage: int) -> Iterator[Row]:
             continue
         if stage == 0 and forwards != sorted(forwards):  # microbatches are alike
             continue
+        if lead is not None:
+            yield _by_rule(order, at, lead)
+            continue
         for number in range(costs.microbatches + 1):
             for copied in combinations(range(costs.microbatches), number):
                 yield from _with_copies(costs, order, at, copied)
+
+
+def _by_rule(order: Row, at: dict[Token, int], lead: int) -> Row:
+    if max(accumulate(1 if kind == "F" else -1 for _, kind, _ in order)) < 3:
+        return order
+    gaps: list[list[Token]] = [[] for _ in order]
+    for stage, kind, each in order:
+        if kind == "F":
+            gaps[at[stage, "F", each] + 1].append((stage, "OFFLOAD", each))
+    for stage, kind, each in order:
+        if kind == "B":
+            gaps[max(at[stage, "B", each] - lead, at[stage, "F", each] + 1)].append((stage, "RELOAD", each))
+    return tuple(token for gap, action in zip(gaps, order, strict=True) for token in (*gap, action))
 
 
 def _with_copies(costs: Costs, order: Row, at: dict[Token, int], copied: Sequence[int]) -> Iterator[Row]:

@@ -111,14 +111,17 @@ def why_infeasible(pipeline: Pipeline, placement: Placement, *, any_cut: bool = 
     assert limit is not None
     always = static_memory(pipeline, placement)[device]
     beside = f", {float(always):.10g} of it static" if always else ""
+    may_copy = pipeline.offload is not None and any(len(stages) > 1 for _, stages in needed)
+    if may_copy:  # then the least limit that suffices is not known
+        beside += ", although all that can be offloaded is away"
     allowed = with_unit(f"{float(limit):.10g}", pipeline.memory.unit)
     message = (
         f"infeasible: {_cut_of(pipeline, any_cut=any_cut)}device {device} needs at least {float(least):.10g} for one "
         f"microbatch of {_named(stages)}{beside}; the limit is {allowed}"
     )
-    if pipeline.offload is not None and any(len(stages) > 1 for _, stages in needed):
-        message += "; all that can be copied away is left out"  # then the least limit that suffices is not known
-    elif not any_cut or len(set(pipeline.limits)) == 1:  # under other limits another cut may exceed them least
+    if not may_copy and (
+        not any_cut or len(set(pipeline.limits)) == 1
+    ):  # under other limits another cut may exceed them least
         smallest = float(max(memory for memory, _ in needed))
         which = "" if any_cut or pipeline.layers is None else " and this cut"
         message += f" (the smallest uniform limit for the {placement.name} placement{which} is {smallest:.10g})"

@@ -241,7 +241,7 @@ def optimize_each(
         try:
             result = search_placement(cut.pipeline, name, options, limit, best)
             result = replace(result, notes=(*model_notes(result, cut, options), *result.notes))
-        except InfeasibleError as error:
+        except (InfeasibleError, TimeTooShortError) as error:
             yield error
             continue
         except InputError:
