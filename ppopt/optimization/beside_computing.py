@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
+from functools import cached_property, partial
+from itertools import islice
 from time import perf_counter
 
 from ppopt.optimization.copied_order import DELAYS, LEADS, Choice, CopiedOrder, Pace, better_copies, better_pace
@@ -20,11 +21,12 @@ from reports.numbers import with_unit
 from solver.counted import counted, listed
 from solver.errors import InputError, TimeTooShortError
 from solver.problem import Orders, Problem
+from solver.search.sweep import Sweeper
 from strategies.language.orders import make_orders
 from strategies.language.registry import Strategy
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
-from strategies.problem.search_problem import pipeline_actions
+from strategies.problem.search_problem import build_search_problem, pipeline_actions
 
 MOST_IMPROVED = 4
 """Orders in which better copies are looked for."""
@@ -50,6 +52,8 @@ class BesideComputing:
     ----------
     best : Schedule or None
         The best that fits.
+    cut_short : bool
+        Whether there was no time to try all orders that might be better.
     """
 
     def __init__(
@@ -58,9 +62,10 @@ class BesideComputing:
         self.pipeline, self.placement, self.options, self.on_better = pipeline, placement, options, on_better
         self.label = f"optimized-{placement.name}"
         self.best: Schedule | None = None
+        self.cut_short = False
         self._promising: list[tuple[Choice, CopiedOrder]] = []
         self._closest: tuple[Fraction, Schedule] | None = None
-        self._seen: set[tuple[tuple[object, ...], ...]] = set()
+        self._seen: set[tuple[object, ...]] = set()
         self._longest = 0.0
 
     @property
@@ -68,24 +73,54 @@ class BesideComputing:
         """The objective of the best schedule, as a search counts it."""
         return None if self.best is None else exact_value(self.best, self.options.objective)
 
-    def try_all(self, met: Iterable[tuple[Fraction, Orders]], deadline: float) -> None:
+    def try_all(self, met: Sequence[tuple[Fraction, Orders]], deadline: float) -> None:
         """Try orders, each with its value if nothing runs beside it, until none can be better or the time is up.
 
-        Something is tried in any case.
+        Something is tried in any case, and first the shortest that fits without copies. Where copies are chosen, those
+        of the rule are tried afterwards, because they wait for nothing but backwards.
 
         Parameters
         ----------
-        met : iterable of (Fraction, Orders)
+        met : sequence of (Fraction, Orders)
             The shortest first.
         deadline : float
             On the clock of `time.perf_counter`.
         """
+        roomy = () if self.best is not None else islice((each for each in met if self._fits_without(each[1])), 1)
+        in_time = self._try_each((*roomy, *met), self.try_one, deadline)
+        if self.options.offload:
+            in_time = in_time and self._try_each(met, self._try_by_rule, deadline)
+        self.cut_short = not in_time
+
+    def _try_each(
+        self, met: Iterable[tuple[Fraction, Orders]], try_one: Callable[[Orders], object], deadline: float
+    ) -> bool:
+        """Try each order in some way; return whether the time was enough."""
         for value, orders in met:
             if self._is_useless(value):
-                return
+                return True
             if self._is_over(deadline) and self._seen:
-                return
-            self.try_one(orders)
+                return False
+            seen = try_one.__name__, *map(tuple, orders)
+            if seen not in self._seen:
+                self._seen.add(seen)
+                began = perf_counter()
+                try_one(orders)
+                self._longest = max(self._longest, perf_counter() - began)
+        return True
+
+    def _fits_without(self, orders: Orders) -> bool:
+        """Return whether an order fits the memory if nothing is copied."""
+        return self._sweeper.fits_memory(orders)
+
+    @cached_property
+    def _sweeper(self) -> Sweeper:
+        return Sweeper(build_search_problem(self._plain, self.placement, **self.options.allowed._asdict()))
+
+    @property
+    def _plain(self) -> Pipeline:
+        """The pipeline without copies."""
+        return self.pipeline.model_copy(update={"offload": None})
 
     def _is_useless(self, value: Fraction) -> bool:
         """Return whether no order of this makespan can be better: what runs beside computing makes none shorter."""
@@ -107,25 +142,24 @@ class BesideComputing:
         return perf_counter() + self._longest > deadline
 
     def try_one(self, orders: Orders) -> None:
-        """Replay an order, and keep it if it is the best that fits."""
-        seen = tuple(map(tuple, orders))
-        if seen in self._seen:
-            return
-        self._seen.add(seen)
-        began = perf_counter()
+        """Replay an order with the best copies of a first few, or with those of the rule; keep it if it is best."""
         if not self.options.offload:
-            self.consider(replayed(self.pipeline, self.placement, orders))
-            self._longest = max(self._longest, perf_counter() - began)
+            self._try_by_rule(orders)
             return
         order = CopiedOrder(self.pipeline, self.placement, pipeline_actions(orders), self.options.objective)
         if self._closest is None or order.can_fit:
             self._keep(order, order.at_pace(Pace(LEADS[0], DELAYS[0])))
-        self._longest = max(self._longest, perf_counter() - began)
+
+    def _try_by_rule(self, orders: Orders) -> None:
+        self.consider(replayed(self.pipeline, self.placement, orders))
 
     def _keep(self, order: CopiedOrder, choice: Choice) -> None:
         """Remember a choice, and replay it in full if it is the best or the closest so far."""
-        self._promising = sorted([*self._promising, (choice, order)], key=lambda pair: pair[0].key)[:MOST_IMPROVED]
-        is_new = self._closest is None if choice.excess else choice.length <= self._shown
+        others = (pair for pair in self._promising if pair[1] is not order)
+        self._promising = sorted([(choice, order), *others], key=lambda pair: pair[0].key)[:MOST_IMPROVED]
+        is_new = choice.length <= self._shown
+        if choice.excess:
+            is_new = self._closest is None or choice.excess < self._closest[0]
         if not is_new:
             return
         rows, _ = order.rows(choice.paces, choice.kept)
@@ -170,7 +204,7 @@ class BesideComputing:
         orders : Orders
             The shortest that were found, whatever they hold.
         """
-        plain = self.pipeline.model_copy(update={"offload": None})
+        plain = self._plain
         peaks = replayed(plain.with_limit(None), self.placement, orders).figures.peaks
         pairs = list(zip(peaks, self.pipeline.limits, strict=True))
         if all(limit is None or peak <= limit for peak, limit in pairs):

@@ -276,6 +276,9 @@ class _Whole:
             beside.try_all(self.met_so_far(), perf_counter() + MOMENT)
         if self.draft is not None:
             self.limit.finishing = self.draft.seconds
+        if beside.cut_short:
+            what = "its copies" if self.pipeline.offload is not None else "all that runs beside computing"
+            self.notes.append(f"not every order that was found was replayed with {what}: {self.limit.used_up}")
         return beside.chosen()
 
     def search_ahead(self) -> Unwritten | None:
