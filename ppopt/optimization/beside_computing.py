@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from itertools import islice
 from time import perf_counter
 
-from ppopt.optimization.copied_order import DELAYS, LEADS, Choice, CopiedOrder, Pace, better_copies, better_pace
+from ppopt.optimization.copied_order import USUAL, Choice, CopiedOrder, better_copies, better_pace
 from ppopt.optimization.finishing import exact_value, replayed
 from ppopt.optimization.options import SearchOptions
 from ppopt.optimization.starts import as_searched
@@ -26,6 +26,7 @@ from strategies.language.orders import make_orders
 from strategies.language.registry import Strategy
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Token
 from strategies.problem.search_problem import build_search_problem, pipeline_actions
 
 MOST_IMPROVED = 4
@@ -54,6 +55,8 @@ class BesideComputing:
         The best that fits.
     cut_short : bool
         Whether there was no time to try all orders that might be better.
+    longest : float
+        How many seconds it has taken to try one.
     """
 
     def __init__(
@@ -65,8 +68,9 @@ class BesideComputing:
         self.cut_short = False
         self._promising: list[tuple[Choice, CopiedOrder]] = []
         self._closest: tuple[Fraction, Schedule] | None = None
+        self._made: dict[int, tuple[Orders, CopiedOrder]] = {}
         self._seen: set[tuple[object, ...]] = set()
-        self._longest = 0.0
+        self.longest = 0.0
 
     @property
     def value(self) -> Fraction | None:
@@ -86,11 +90,34 @@ class BesideComputing:
         deadline : float
             On the clock of `time.perf_counter`.
         """
-        roomy = () if self.best is not None else islice((each for each in met if self._fits_without(each[1])), 1)
-        in_time = self._try_each((*roomy, *met), self.try_one, deadline)
-        if self.options.offload:
-            in_time = in_time and self._try_each(met, self._try_by_rule, deadline)
-        self.cut_short = not in_time
+        if self.best is None:
+            met = [*islice((each for each in met if self._fits_without(each[1])), 1), *met]
+        if not self.options.offload:
+            self.cut_short = not self._try_each(met, self._try_by_rule, deadline)
+            return
+        self._try_each(met[:1], self.try_one, deadline)
+        ranked = self._most_promising_first(met, (deadline + perf_counter()) / 2)
+        in_time = self._try_each(ranked, self.try_one, deadline)
+        self.cut_short = not (in_time and self._try_each(met, self._try_by_rule, deadline))
+
+    def _most_promising_first(
+        self, met: Sequence[tuple[Fraction, Orders]], deadline: float
+    ) -> list[tuple[Fraction, Orders]]:
+        """Sort the orders that can fit with copies by how long they, or their copies alone, take at least."""
+        ranked: list[tuple[Fraction, int]] = []
+        for place, (value, orders) in enumerate(met):
+            if perf_counter() > deadline or self._is_useless(value):
+                break
+            order = self._copied_order(orders)
+            if order.can_fit:
+                ranked.append((max(value, order.copying(USUAL)), place))
+        return [met[place] for _, place in sorted(ranked)]
+
+    def _copied_order(self, orders: Orders) -> CopiedOrder:
+        if id(orders) not in self._made:
+            order = CopiedOrder(self.pipeline, self.placement, pipeline_actions(orders), self.options.objective)
+            self._made[id(orders)] = orders, order
+        return self._made[id(orders)][1]
 
     def _try_each(
         self, met: Iterable[tuple[Fraction, Orders]], try_one: Callable[[Orders], object], deadline: float
@@ -98,7 +125,7 @@ class BesideComputing:
         """Try each order in some way; return whether the time was enough."""
         for value, orders in met:
             if self._is_useless(value):
-                return True
+                continue
             if self._is_over(deadline) and self._seen:
                 return False
             seen = try_one.__name__, *map(tuple, orders)
@@ -106,7 +133,7 @@ class BesideComputing:
                 self._seen.add(seen)
                 began = perf_counter()
                 try_one(orders)
-                self._longest = max(self._longest, perf_counter() - began)
+                self.longest = max(self.longest, perf_counter() - began)
         return True
 
     def _fits_without(self, orders: Orders) -> bool:
@@ -139,16 +166,19 @@ class BesideComputing:
 
     def _is_over(self, deadline: float) -> bool:
         """Return whether another replay would end too late."""
-        return perf_counter() + self._longest > deadline
+        return perf_counter() + self.longest > deadline
 
     def try_one(self, orders: Orders) -> None:
         """Replay an order with the best copies of a first few, or with those of the rule; keep it if it is best."""
         if not self.options.offload:
             self._try_by_rule(orders)
             return
-        order = CopiedOrder(self.pipeline, self.placement, pipeline_actions(orders), self.options.objective)
+        order = self._copied_order(orders)
+        if self._fits_without(orders):
+            self.consider(self._replayed(order, order.actions))
+            return
         if self._closest is None or order.can_fit:
-            self._keep(order, order.at_pace(Pace(LEADS[0], DELAYS[0])))
+            self._keep(order, order.at_pace(USUAL))
 
     def _try_by_rule(self, orders: Orders) -> None:
         self.consider(replayed(self.pipeline, self.placement, orders))
@@ -162,10 +192,12 @@ class BesideComputing:
             is_new = self._closest is None or choice.excess < self._closest[0]
         if not is_new:
             return
-        rows, _ = order.rows(choice.paces, choice.kept)
-        self.consider(
-            replay_orders(self.label, self.pipeline, self.placement, order.actions, "graph", searched=True, copied=rows)
-        )
+        self.consider(self._replayed(order, order.rows(choice.paces, choice.kept)[0]))
+
+    def _replayed(self, order: CopiedOrder, rows: Sequence[Sequence[Token]]) -> Schedule:
+        """Replay an order in full with the copies in its rows."""
+        where = self.pipeline, self.placement
+        return replay_orders(self.label, *where, order.actions, "graph", searched=True, copied=rows)
 
     def consider(self, schedule: Schedule) -> bool:
         """Keep a schedule if it is the best that fits; return whether it is."""

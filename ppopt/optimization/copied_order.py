@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import cached_property
 from itertools import product
 from typing import NamedTuple, cast
 
 from ppopt.schedules.communicated import Order, placed_rows
 from reports.metrics import Beside, measure
 from solver.problem import Hold, Key, tasks_of
+from solver.programs import Queues
 from solver.rendezvous import run
 from solver.replay import timeline
 from solver.states import Objective
+from strategies.lowering.as_program import LoweredPrograms
 from strategies.lowering.offload import with_offload
 from strategies.lowering.side_actions import placed_beside
 from strategies.lowering.side_actions import placed_rows as rows_beside
@@ -45,6 +48,9 @@ class Pace(NamedTuple):
     lead: int
     delay: int
 
+
+USUAL = Pace(LEADS[0], DELAYS[0])
+"""The pace that is tried first."""
 
 HURRIED = Pace(0, 0)
 """The pace with the least memory."""
@@ -100,10 +106,8 @@ class CopiedOrder:
         objective: Objective,
     ) -> None:
         problem = build_problem(pipeline, placement, split_as_in(actions))
-        self.order = Order("", pipeline, placement, problem, actions, timeline(problem, actions), searched=True)
-        self.pipeline, self.actions, self.problem, self.objective = pipeline, actions, problem, objective
-        self.lowered, communicators, _ = self.order.placed()
-        self.queues = self.order.queues_with(communicators)
+        self.pipeline, self.placement, self.problem = pipeline, placement, problem
+        self.actions, self.objective = actions, objective
         self.taken: Counter[Key] = Counter()
         self.returned: Counter[Key] = Counter()
         self.moved: dict[Op, int] = {}
@@ -112,6 +116,14 @@ class CopiedOrder:
             self.returned.update(dict(hold.returns))
             if moved := self._moved(hold):
                 self.moved[cast("Op", hold.take)] = moved
+
+    @cached_property
+    def _lowered(self) -> tuple[LoweredPrograms, Queues]:
+        """The programs without copies, with the queues of their transfers."""
+        rows = timeline(self.problem, self.actions)
+        order = Order("", self.pipeline, self.placement, self.problem, self.actions, rows, searched=True)
+        lowered, communicators, _ = order.placed()
+        return lowered, order.queues_with(communicators)
 
     def _moved(self, hold: Hold) -> int:
         share = self.pipeline.side_costs[cast("Op", hold.take).stage].share
@@ -132,13 +144,26 @@ class CopiedOrder:
         """Whether copies can bring every device within its limit in this order."""
         return all(self._gone_at(device, HURRIED)[1] for device in range(len(self.actions)))
 
+    def copying(self, pace: Pace) -> Fraction:
+        """Return for how long the busiest stream copies at one pace for all devices."""
+        offload = self.pipeline.offload
+        assert offload is not None
+        busiest = Fraction(0)
+        for device in range(len(self.actions)):
+            gone = self._gone(device, pace, frozenset())[1]
+            costs = [self.pipeline.side_costs[forward.stage] for forward in gone]
+            there, back = (sum(each, Fraction(0)) for each in ([c.offload for c in costs], [c.reload for c in costs]))
+            busiest = max(busiest, there + back if offload.streams == "one" else max(there, back))
+        return busiest
+
     def tried(self, paces: tuple[Pace, ...], kept: frozenset[Op] = frozenset()) -> Choice:
         """Replay the order with a choice of copies."""
         pipeline, problem = self.pipeline, self.problem
         rows, copied = self.rows(paces, kept)
         sides = placed_beside(pipeline, self.actions, problem.ticks_per_unit, copied=rows)
-        lowered = sides.programmed(self.lowered)
-        made = run(lowered.programs, lowered.transfers, self.queues, lowered.sides)
+        without, queues = self._lowered
+        lowered = sides.programmed(without)
+        made = run(lowered.programs, lowered.transfers, queues, lowered.sides)
         beside = Beside(sides.holding(problem), rows_beside(made.sides))
         figures = measure(problem, placed_rows(made), pipeline.ideal, beside=beside)
         excess = sum(figures.excesses(pipeline.limits).values(), Fraction(0))

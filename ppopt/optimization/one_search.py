@@ -147,7 +147,8 @@ class _Whole:
     def start_beside(self, beside: BesideComputing) -> None:
         """See which starts fit with all that runs beside computing; keep time for doing so with what is found."""
         limit = self.limit
-        limit.keep(COPIES, COPIES.within(limit.left_of_turn))
+        limit.release(RESULT)  # the best is replayed already
+        limit.keep(COPIES, COPIES.within(max(0.0, limit.deadline - perf_counter())))
         with limit.running(STARTS, STARTS.within(limit.left_of_turn)) as deadline:
             beside.consider_given(self.search.problem, self.options.starts)
             beside.consider_given(self.search.problem, list(beside.published(self.long.strategies)))
@@ -168,7 +169,7 @@ class _Whole:
             plain = list(beside.without_copies(search.orders))
             for place, pipeline in enumerate(plain):
                 seconds = (deadline - perf_counter()) / (len(plain) - place + 1)
-                if seconds <= 0 or self.is_best(beside):
+                if seconds <= beside.longest or self.is_best(beside):
                     break
                 self.search_without_copies(pipeline, seconds)
                 beside.try_all(self.met_so_far(), deadline)
