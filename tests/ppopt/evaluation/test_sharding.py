@@ -19,6 +19,7 @@ from ppopt import Pipeline, Schedule
 from solver.problem import Block
 from strategies.language.registry import all_strategies
 from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
+from strategies.lowering.side_actions import SideOrder
 from strategies.model.actions import Op
 from tests.conftest import DATA
 
@@ -479,3 +480,16 @@ def test_times_and_peaks_equal_those_of_a_replay_that_shares_nothing(seed: int) 
     made = ppopt.evaluate(Pipeline.from_mapping(mapping), FAMILIES[seed % len(FAMILIES)], engine="graph")
     makespan, peaks = Replay(mapping, made).run()
     assert (made.makespan, made.peak_memory) == (float(makespan), tuple(map(float, peaks))), made.strategy
+
+
+@pytest.mark.parametrize("seed", range(0, 150, 6))
+def test_programs_and_the_graph_say_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = Pipeline.from_mapping(drawn(seed))
+    made = ppopt.evaluate(pipeline, FAMILIES[seed % len(FAMILIES)], engine="graph")
+    monkeypatch.setattr(SideOrder, "as_one_problem", lambda *_: None)
+    again = ppopt.evaluate(pipeline, FAMILIES[seed % len(FAMILIES)], engine="graph")
+    assert list(made.rows) == list(again.rows)
+    assert made.sides is not None
+    assert again.sides is not None
+    assert sorted(made.sides.beside.rows, key=str) == sorted(again.sides.beside.rows, key=str)
+    assert made.peak_memory == again.peak_memory
