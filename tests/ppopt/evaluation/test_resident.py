@@ -61,6 +61,13 @@ def test_auto_is_the_shortest_that_fits() -> None:
         assert made.fits == (limit >= low)
 
 
+def test_a_note_says_which_number_was_chosen() -> None:
+    chosen = ppopt.evaluate(model("auto"), "zb-v", engine="graph")
+    assert "zb-v keeps at most 2 stages gathered (sharding.resident: auto)" in chosen.notes
+    assert all("gathered" not in note for each in with_each_resident(chosen) for note in each.notes)
+    assert all("gathered" not in note for note in ppopt.evaluate(model(2), "zb-v", engine="graph").notes)
+
+
 def test_each_limit_of_a_frontier_has_its_own_number() -> None:
     found = ppopt.frontier(model("auto"), placement="v", limits=[8, 10, 14], time_limit=4, workers=1)
     for point in found.points:
