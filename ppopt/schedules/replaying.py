@@ -148,11 +148,9 @@ def with_each_resident(schedule: Schedule) -> list[Schedule]:
     for each in _with_each_number(schedule.pipeline, schedule.layout):
         label, orders = schedule.strategy, schedule.actions
         made = replay_orders(label, each, schedule.layout, orders, "graph", searched=schedule.is_searched)
-        kept = {
-            key: getattr(schedule, key)
-            for key in ("status", "objective", "proven", "bound_held_by", "allowed", "notes")
-        }
-        found.append(replace(made, **kept))
+        kept = {key: getattr(schedule, key) for key in ("status", "objective", "proven", "bound_held_by", "allowed")}
+        notes = tuple(note for note in schedule.notes if not note.endswith(CHOSEN))
+        found.append(replace(made, notes=notes, **kept))
     return found
 
 
