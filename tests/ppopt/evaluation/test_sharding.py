@@ -252,6 +252,18 @@ def test_idle_causes_add_up_to_the_step_and_gathers_count_as_latency(strategy: s
     assert ppopt.violations(made.problem_as_run, made.rows, memory=False) == []
 
 
+def test_ladders_add_up_to_the_step_and_name_what_it_costs() -> None:
+    sharding = {"all_gather": 3, "reduce_scatter": 2, "weights": 1, "resident": 1}
+    mapping = {"devices": 4, "stages": 8, "microbatches": 8, "sharding": sharding, "step": {"after": 1}}
+    compared = ppopt.compare(Pipeline.from_mapping(UNIFORM | mapping), optimize=False)
+    assert len(compared.schedules) > 20
+    for made, ladder in zip(compared.schedules, compared.ladders, strict=True):
+        assert ladder.makespan == made.exact_makespan
+        assert ladder.communication == made.exact_makespan - made.unhindered_makespan > 0
+        assert ladder.order >= 0
+        assert ladder.bound <= made.unhindered_makespan
+
+
 def test_waiting_for_parameters_is_latency_not_order() -> None:
     sharding = {"all_gather": 1, "reduce_scatter": 0, "resident": 1}
     made = evaluated("looped-bfs:stages=2", devices=1, stages=2, microbatches=1, sharding=sharding)
