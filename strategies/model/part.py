@@ -47,6 +47,8 @@ def plain_values(value: Any) -> Any:
     if isinstance(value, BaseModel):
         items = ((key, getattr(value, key)) for key in type(value).model_fields)
         return {key: plain_values(inner) for key, inner in items if inner is not None}
+    if isinstance(value, dict):
+        return {key: plain_values(inner) for key, inner in value.items()}
     if isinstance(value, tuple):
         return [plain_values(inner) for inner in value]
     if isinstance(value, Fraction):
