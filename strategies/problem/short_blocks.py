@@ -60,7 +60,7 @@ def one_on_short_blocks(notes: Iterable[str]) -> Iterator[str]:
 
 
 def _part_of_half(pipeline: Pipeline, forward: int, backward: int, device: int) -> float:
-    """Return a block's duration divided by that of its longer half."""
+    """Return a block's duration divided by that of its longer half; 1 if neither takes time."""
     costs = pipeline.costs_on(device)
     longer = max(costs[forward].forward, costs[backward].backward)
-    return float(pipeline.block_duration(forward, backward, device) / longer)
+    return float(pipeline.block_duration(forward, backward, device) / longer) if longer else 1.0
