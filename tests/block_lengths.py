@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -56,7 +57,7 @@ def paired(forwards: Sequence[Row], backwards: Sequence[Row]) -> Fraction:
     rows = [[key for key in sorted(nodes) if key[2] == way] for way in (0, 1)]
     rows += [[key for key in sorted(nodes) if nodes[key][0] == stream] for stream in (False, True)]
     for row in rows:
-        for one, other in zip(row, row[1:], strict=False):
+        for one, other in pairwise(row):
             before[other].append(one)
 
     @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -163,25 +164,27 @@ class BlockParts:
         return self._sums[stage]
 
     def _pair(self, forward: Runs, backward: Runs) -> Paired:
-        kinds = self.layers.kinds
         pairs = list(zip(_each(forward), _each(backward), strict=False))
         scale = common_scale(self.times())
         steps: dict[tuple[int, int], list[_Step]] = {}
-        state, sums = (0, 0, 0, 0), [Fraction(0)] * 4
-        for here, there in pairs:
-            one, other = kinds[here].parts, kinds[there].parts
-            assert one is not None
-            assert other is not None
-            if (here, there) not in steps:
-                steps[here, there] = _steps(one, other, scale)
-            state = _RUN[one.order](steps[here, there], state)
+        run: Callable[[Sequence[_Step], _State], _State] = _in_streams
+        sums = [Fraction(0)] * 4
+        for (here, there), number in Counter(pairs).items():
+            one, other = self.layers.kinds[here], self.layers.kinds[there]
+            assert one.parts is not None
+            assert other.parts is not None
+            run = _RUN[one.parts.order]
+            steps[here, there] = _steps(one.parts, other.parts, scale)
             values = (
-                kinds[here].costs.forward,
-                kinds[there].costs.backward,
-                one.computing[0] + other.computing[1],
-                one.communication[0] + other.communication[1],
+                one.costs.forward,
+                other.costs.backward,
+                one.parts.computing[0] + other.parts.computing[1],
+                one.parts.communication[0] + other.parts.communication[1],
             )
-            sums = [total + value for total, value in zip(sums, values, strict=True)]
+            sums = [total + number * value for total, value in zip(sums, values, strict=True)]
+        state = (0, 0, 0, 0)
+        for pair in pairs:
+            state = run(steps[pair], state)
         return Paired(Fraction(max(state), scale), *sums)
 
 

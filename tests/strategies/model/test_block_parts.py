@@ -31,15 +31,15 @@ def parts_of(forward: dict[str, Any], backward: dict[str, Any] | None = None, or
     """Write DeepSeek's parts of a layer: its forward, and its backward."""
     backward = backward or forward
 
-    def comm(times: dict[str, Any], key: str) -> dict[str, Any]:
-        return {"comm": times[key]}
+    def by_turns(times: dict[str, Any], chain: str) -> list[Any]:
+        return [{"comm": times[key]} if key in COMMUNICATION else times[key] for key in PROFILE["chains"][chain]]
 
     return {
-        "forward": [forward["attn(F)"], comm(forward, "dispatch(F)"), forward["mlp(F)"], comm(forward, "combine(F)")],
-        "backward": [comm(backward, "combine(B)"), backward["mlp(B)"], comm(backward, "dispatch(B)"), backward["attn(B)"]],
+        "forward": by_turns(forward, "F"),
+        "backward": by_turns(backward, "B"),
         "weight": {1: backward["mlp(W)"], 3: backward["attn(W)"]},
         "order": order,
-    }  # fmt: skip
+    }
 
 
 def rows_of(parts: list[Any]) -> list[dict[str, Any]]:
@@ -128,13 +128,13 @@ def longest_cycle(times: dict[str, Fraction]) -> Fraction:
 
 def test_a_pair_takes_as_long_as_the_longest_way_through_both_streams() -> None:
     decided = 0
-    for seed in range(200):
+    for seed in range(100):
         times = drawn(seed, 0.5, 1.5)
         found, longest = steady(parts_of(times)), longest_cycle(times)
         assert found == longest, seed
         assert max(sums(times)) <= found <= steady(parts_of(times, order="lockstep")), seed
         decided += found == max(sums(times))
-    assert 0 < decided < 200  # where both streams are about as busy, the chains decide
+    assert 0 < decided < 100  # where both streams are about as busy, the chains decide
 
 
 def drawn_row(draw: random.Random, name: str, order: str) -> dict[str, Any]:
