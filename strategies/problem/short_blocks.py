@@ -13,8 +13,6 @@ _RULES = {
     "times": "times.overlapped_forward_backward goes by the stage of the forward only; the key overlap (0 to less than "
     "2) in its place goes by both halves",
     "overlap": "overlap above 1 is meant for F and B that were measured with communication that blocks hide",
-    "parts": "the parts of its layers take less time than their forward or backward; parts are those of a block, "
-    "forward and backward those outside",
 }
 """Why a block can be that short, by the keys that say how long it lasts."""
 
@@ -22,8 +20,8 @@ _RULES = {
 def note_on_short_blocks(pipeline: Pipeline, orders: Iterable[Iterable[PipelineAction]]) -> str | None:
     """Name the stages with the block that is shortest relative to its longer half alone, if any is shorter than that.
 
-    Blocks can be that short if their durations are given, by the forward's stage or as parts, or if they save more than
-    all of their shorter half.
+    Blocks can be that short if their durations are given by the forward's stage, or if they save more than all of their
+    shorter half. Those of layers with parts may well be: they hide what their halves alone wait for.
 
     Parameters
     ----------
@@ -32,7 +30,7 @@ def note_on_short_blocks(pipeline: Pipeline, orders: Iterable[Iterable[PipelineA
     orders : iterable of iterable of (Op or Block)
         The actions of each device.
     """
-    key = "parts" if pipeline.has_parts else "overlap" if (pipeline.overlap or 0) > 1 else "times"
+    key = "overlap" if (pipeline.overlap or 0) > 1 else "times"
     if key == "times" and pipeline.times.overlapped_forward_backward is None:
         return None
     blocks = ((action, device) for device, order in enumerate(orders) for action in order if isinstance(action, Block))
