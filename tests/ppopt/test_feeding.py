@@ -12,7 +12,8 @@ import pytest
 
 import ppopt
 from ppopt import InputError, Pipeline
-from ppopt.feeding.feeding import search_feed
+from ppopt.feeding.feeding import search_feed, write_fed
+from solver.search.feeding import Feeding
 from tests.running import call_ppopt
 
 NAMES = ("1f1b", "zb-h1", "interleaved", "1f1b-overlap", "dualpipe", "gpipe")
@@ -64,6 +65,21 @@ def test_of_few_microbatches_it_is_the_best_order() -> None:
             for feed in permutations(range(4))
         )
         assert ppopt.evaluate(costs.model_copy(update={"feed": "best"}), "1f1b").exact_makespan == least
+
+
+@pytest.mark.parametrize("overlap", [0.5, 1, 1.9])
+def test_no_action_is_followed_by_less_than_its_tail(overlap: float) -> None:
+    for seed in range(4):
+        costs = pipeline(seed, number=5, overlap=overlap)
+        made = ppopt.evaluate(costs, "1f1b-overlap")
+        feeding = Feeding(
+            write_fed(made.pipeline, made.layout, made.actions),
+            len(costs.items.classes),
+            costs.items.of.tolist(),
+        )
+        for order in permutations(range(5)):
+            last = feeding.makespan(order)
+            assert (feeding._ends + feeding.fed.tail).max() <= last * (1 + 1e-9), (seed, order)
 
 
 def test_a_bound_stands_beside_it_and_the_same_seed_finds_the_same() -> None:
