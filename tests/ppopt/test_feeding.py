@@ -69,17 +69,15 @@ def test_of_few_microbatches_it_is_the_best_order() -> None:
 
 @pytest.mark.parametrize("overlap", [0.5, 1, 1.9])
 def test_no_action_is_followed_by_less_than_its_tail(overlap: float) -> None:
-    for seed in range(4):
-        costs = pipeline(seed, number=5, overlap=overlap)
+    sizes = [{"size": 1 + each / 100} for each in range(10)]  # nearly alike, so that no action has much to spare
+    for seed, times in enumerate(({"forward": 3, "backward": 3}, {"forward": [3, 2], "backward": [4, 2]})):
+        costs = pipeline(seed, devices=2, microbatches=sizes, times=times, overlap=overlap)
         made = ppopt.evaluate(costs, "1f1b-overlap")
-        feeding = Feeding(
-            write_fed(made.pipeline, made.layout, made.actions),
-            len(costs.items.classes),
-            costs.items.of.tolist(),
-        )
-        for order in permutations(range(5)):
-            last = feeding.makespan(order)
-            assert (feeding._ends + feeding.fed.tail).max() <= last * (1 + 1e-9), (seed, order)
+        fed = write_fed(made.pipeline, made.layout, made.actions)
+        feeding = Feeding(fed, len(costs.items.classes), costs.items.of.tolist())
+        for draw in range(20):
+            last = feeding.makespan(random.Random(draw).sample(range(10), 10))
+            assert (feeding._ends + fed.tail).max() <= last * (1 + 1e-9), (seed, draw)
 
 
 def test_a_bound_stands_beside_it_and_the_same_seed_finds_the_same() -> None:
