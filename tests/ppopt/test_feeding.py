@@ -76,7 +76,8 @@ def test_no_action_is_followed_by_less_than_its_tail(overlap: float) -> None:
         fed = write_fed(made.pipeline, made.layout, made.actions)
         feeding = Feeding(fed, len(costs.items.classes), costs.items.of.tolist())
         for draw in range(20):
-            last = feeding.makespan(random.Random(draw).sample(range(10), 10))
+            found, last = feeding.makespan(random.Random(draw).sample(range(10), 10)), feeding._ends.max()
+            assert found == pytest.approx(last), (seed, draw)
             assert (feeding._ends + fed.tail).max() <= last * (1 + 1e-9), (seed, draw)
 
 
