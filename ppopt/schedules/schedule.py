@@ -363,7 +363,7 @@ class Schedule:
             "bubble_ratio": self.bubble_ratio,
             "bubble_over_ideal": self.bubble_over_ideal,
             "span_bubble_ratio": self.span_bubble_ratio,
-            **({} if self.hidden_communication is None else {"hidden_communication": self.hidden_communication}),
+            **({"hidden_communication": self.hidden_communication} if self.pipeline.has_parts else {}),
             "peak_memory": list(self.peak_memory),
             "over_memory_limit": self.over_limit,
             "lacks_second_copy": self.lacks_second_copy,

@@ -682,6 +682,12 @@ def test_it_also_says_that_they_do_not() -> None:
     assert made.overlapped.startswith("Overlapped blocks do not pay here: dualpipe-v, the best with them, is ")
 
 
+def test_rows_have_the_same_columns_where_no_layer_communicates() -> None:
+    made = ppopt.compare(with_parts(0), ["zb-v", "dualpipe-v"], optimize=False)
+    assert made.overlapped == ""
+    assert {row["hidden_communication"] for row in made.to_dict()["schedules"]} == {None}
+
+
 def test_nothing_is_said_of_blocks_without_parts() -> None:
     made = ppopt.compare(pipeline(overlap=0.5), ["zb-v", "dualpipe-v"], optimize=False)
     assert made.overlapped == ""
