@@ -45,7 +45,8 @@ class Known:
     """Everything that sweeps showed.
 
     More memory makes no schedule longer. So a bound holds for every cell with no more memory than the one for which it
-    was proven, and a schedule belongs to every cell into which its peak fits.
+    was proven, and a schedule belongs to every cell into which its peak fits. Run k times in a row, it is a schedule of
+    k times the microbatches with the same peak.
     """
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class Known:
     def cell(self, key: Key) -> Cell:
         """Return what all that says about a cell."""
         fitting = [each for each in self.found.get(_without_limit(key), ()) if key.allows(each.peak)]
-        best = min(fitting, default=None)
+        best = min([*fitting, *self._repeated(key)], default=None)
         bounds = [bound for other, bound in self.bounds.get(_without_limit(key), ()) if other.allows(key.memory)]
         published = [each for each in fitting if each.name]
         least = min((each.makespan for each in published), default=None)
@@ -84,6 +85,13 @@ class Known:
             time_limit=max((limit for limit, _ in efforts), default=None),
             seconds=round(sum(seconds for _, seconds in efforts), 2),
         )
+
+    def _repeated(self, key: Key) -> Iterator[Found]:
+        """Yield schedules of fewer microbatches that fit, run in a row; they are nobody's published ones."""
+        for factor in (factor for factor in range(2, key.microbatches) if key.microbatches % factor == 0):
+            for each in self.found.get(_without_limit(key._replace(microbatches=key.microbatches // factor)), ()):
+                if key.allows(each.peak):
+                    yield Found(factor * each.makespan, each.peak)
 
 
 def _without_limit(key: Key) -> Key:

@@ -67,6 +67,15 @@ def test_more_memory_makes_no_cell_longer() -> None:
             assert (more.published_makespan or 0) <= (less.published_makespan or float("inf")), more
 
 
+def test_steps_in_a_row_are_a_step_of_more_microbatches() -> None:
+    for key, cell in CELLS.items():
+        for factor in (2, 4, 8, 16):
+            more = CELLS.get(key._replace(microbatches=factor * key.microbatches))
+            if more is not None and cell.found is not None:
+                assert more.found is not None
+                assert more.found <= factor * cell.found, more
+
+
 def exact_formula(key: Key) -> tuple[Fraction, Fraction]:
     """Return what no linear schedule undercuts, and what ZB-H1 takes with p activations and equal times."""
     times, latency = TIMES[key.times]["times"], TIMES[key.times]["p2p_latency"]
@@ -161,6 +170,17 @@ def test_bounds_hold_for_less_memory_and_schedules_for_more() -> None:
     assert [cell.bound for cell in cells] == [14, 14, 12, 12, 12], "a replay's bound holds only for what it does"
     assert [cell.published for cell in cells] == [(), (), ("zb-h1",), ("zb-h1",), ("zb-h1",)]
     assert [cell.time_limit for cell in cells] == [None, 1, None, None, 1]
+
+
+def test_a_schedule_run_twice_is_one_of_twice_the_microbatches_and_not_published() -> None:
+    known, key = Known(), Key("unit", "v", 2, 4, 2)
+    known.replayed(key, row(makespan=13, bound=1, peak=2, name="zb-v"))
+    known.searched(key, row(makespan=12.5, bound=12, peak=3), 1)
+    twice = known.cell(key._replace(microbatches=8))
+    assert (twice.found, twice.peak_memory, twice.published, twice.bound) == (26, 2, (), None)
+    assert known.cell(key._replace(microbatches=8, memory=3)).found == 25
+    assert known.cell(key._replace(microbatches=2)).found is None
+    assert known.cell(key._replace(microbatches=8, memory=1)).found is None
 
 
 def test_a_cell_whose_proof_carries_over_is_not_searched_and_nothing_is_run_twice(
