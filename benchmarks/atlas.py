@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import ppopt
 from ppopt.best_known.cells import FILE, MEMORY, STAGES, TIMES, Cell, Key, as_csv, keys
 from ppopt.best_known.summary import Line, proven_part, summed_up
+from ppopt.process.processes import take_termination_as_interrupt
 from ppopt.process.whole_files import written_whole
 from ppopt.sweeps.grid import read_grid
 from ppopt.sweeps.sweeping import run_sweep
@@ -169,12 +170,18 @@ def search(known: Known, cells: Sequence[Key], folder: Path, seconds: float) -> 
 
 
 def filled(cells: Sequence[Key], folder: Path, limits: Sequence[float]) -> Iterator[list[Cell]]:
-    """Replay published schedules and search, and yield the cells from time to time, better each time."""
+    """Replay published schedules and search, and yield the cells from time to time, better each time.
+
+    Ctrl-C ends it with what is known.
+    """
     known = Known()
-    replay_published(known, cells, folder)
-    for seconds in limits:
-        for _ in search(known, cells, folder, seconds):
-            yield [known.cell(key) for key in cells]
+    try:
+        replay_published(known, cells, folder)
+        for seconds in limits:
+            for _ in search(known, cells, folder, seconds):
+                yield [known.cell(key) for key in cells]
+    except KeyboardInterrupt:
+        yield [known.cell(key) for key in cells]
 
 
 def markdown(cells: Sequence[Cell]) -> str:
@@ -201,6 +208,7 @@ def write(cells: Sequence[Cell]) -> None:
 
 
 if __name__ == "__main__":
+    take_termination_as_interrupt()
     for cells in filled(list(keys()), FOLDER, [float(each) for each in sys.argv[1:]] or [4.0]):
         write(cells)
         print(f"{sum(cell.time_limit is not None for cell in cells)} cells searched; {proven_part(cells)}", flush=True)
