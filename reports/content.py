@@ -185,6 +185,8 @@ class Section:
         A description of the noise; empty if there was none.
     framework : str
         The title of the framework that runs all schedules, if one was asked for.
+    overlapped : str
+        Whether overlapped blocks are worth it; empty if nothing says what they hide.
     margins : Margins
         How far the verdict holds.
     what_if : WhatIf or None
@@ -205,18 +207,14 @@ class Section:
     frontier: ShownFrontier | None = None
     noise: str = ""
     framework: str = ""
+    overlapped: str = ""
     margins: Margins = field(default_factory=Margins)
     what_if: WhatIf | None = None
 
     @property
-    def unit(self) -> str:
-        """The unit of time; empty if it has no name."""
-        return str(self.pipeline.get("unit", ""))
-
-    @property
     def units(self) -> Units:
         """The units of time and of memory."""
-        return Units(self.unit, str(self.pipeline.get("memory", {}).get("unit", "")))
+        return Units(str(self.pipeline.get("unit", "")), str(self.pipeline.get("memory", {}).get("unit", "")))
 
     @property
     def measured(self) -> Presented | None:

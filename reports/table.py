@@ -64,11 +64,6 @@ class Row:
     source: str = ""
 
     @property
-    def unit(self) -> str:
-        """The unit of time; empty if it has no name."""
-        return self.units.time
-
-    @property
     def value(self) -> float:
         """The value of the objective."""
         return self.figures.span if self.objective == "span" else self.figures.makespan

@@ -187,6 +187,8 @@ def compare(
     searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
     allowed = overlap is None or overlap  # harmless if no block saves time
     gathered = _ComparisonSoFar(on_phase or _tell_nobody, limit, framework=own)
+    if placements:
+        gathered.left_out += [(name, TWO_WAYS) for name in options.two_ways]
     cuts = gathered.cut_for_searches(searched, placements, replace(options, overlap=allowed))
     with limit.running(PUBLISHED):
         gathered.evaluate(model, names, engine, searches=len(placements))

@@ -19,6 +19,7 @@ from solver.errors import InputError
 from solver.problem import Placed, Problem
 from solver.replay import choose_engine, timeline
 from solver.states import EngineChoice
+from strategies.lowering.receive_buffers import ReceiveBuffers
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
@@ -91,9 +92,10 @@ def replay_orders(
         raise
     transfers: Mapping[Op, Transferred] = {}
     placed_by, sides = "", None
+    buffers: tuple[ReceiveBuffers, ...] = ()
     if pipeline.follows_lowering:
         order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched)
-        rows, transfers, placed_by, sides = communicate(order)
+        rows, transfers, placed_by, buffers, sides = communicate(order)
     elif problem.moves:
         transfers = moved_by_links(problem, rows)
     beside = None if sides is None else sides.beside
@@ -117,6 +119,7 @@ def replay_orders(
         unhindered_makespan=_makespan(problem, unhindered) + pipeline.after if pipeline.waits else None,
         transfers=transfers,
         placed_by=placed_by,
+        receive_buffers=buffers,
         lowered=None if given is None else given.lowered,
         sides=sides,
     )

@@ -21,11 +21,13 @@ from strategies.language.orders import actions_as_text
 from strategies.language.registry import all_strategies
 from strategies.layouts.runs_in import Framework, runs_in
 from strategies.lowering.by_time import BY_TIME
+from strategies.lowering.receive_buffers import ReceiveBuffers, by_figure
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.cuts import counts_by_kind
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.schedule_file import Token
+from strategies.problem.hidden_communication import hidden_communication
 from strategies.problem.search_problem import Allowed
 
 if TYPE_CHECKING:
@@ -120,6 +122,8 @@ class Schedule:
         If transfers can wait: when each result moves, by its producer.
     placed_by : str
         Whose placement of sends and receives it is: ``time``, ``the file``, or a framework's; empty if they need none.
+    receive_buffers : tuple of ReceiveBuffers
+        If sends and receives are placed: the most buffers that each device holds for its receives.
     lowered : list of list of (Op, Block, Aside or None), or None
         The cells of the schedule's file, if that contains communication.
     sides : SideRun or None
@@ -147,6 +151,7 @@ class Schedule:
     unhindered_makespan: Fraction | None = None
     transfers: Mapping[Op, Transferred] = field(default_factory=dict)
     placed_by: str = ""
+    receive_buffers: tuple[ReceiveBuffers, ...] = ()
     lowered: Sequence[Sequence[Token | None]] | None = None
     sides: SideRun | None = None
 
@@ -235,6 +240,14 @@ class Schedule:
         if self.status == "measured":
             return [round(each * self.problem.ticks_per_unit) for each in self.figures.overhead]
         return overhead_in_ticks(self.pipeline, self.problem, self.actions)
+
+    @cached_property
+    def hidden_communication(self) -> float | None:
+        """The share of the communication within layers that overlapped blocks hide; None where no layer has parts."""
+        if not self.pipeline.has_parts or self.status == "measured":
+            return None
+        share = hidden_communication(self.pipeline, self.actions)
+        return None if share is None else float(share)
 
     @property
     def ideal(self) -> float:
@@ -370,6 +383,7 @@ class Schedule:
             "bubble_ratio": self.bubble_ratio,
             "bubble_over_ideal": self.bubble_over_ideal,
             "span_bubble_ratio": self.span_bubble_ratio,
+            **({"hidden_communication": self.hidden_communication} if self.pipeline.has_parts else {}),
             "peak_memory": list(self.peak_memory),
             "over_memory_limit": self.over_limit,
             "lacks_second_copy": self.lacks_second_copy,
@@ -422,6 +436,7 @@ class Schedule:
             "placed_by": self.placed_by or None,
             "makespan_async": float(self.unhindered_makespan),
             "communication": self.communication_share,
+            **({"receive_buffers": by_figure(self.receive_buffers)} if self.receive_buffers else {}),
         }
 
     def export(

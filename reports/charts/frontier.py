@@ -343,7 +343,7 @@ def frontier_table(section: Section) -> Table:
         [grouped(each.limit), each.name, each.placement, grouped(each.makespan), grouped(each.bound), percent(each.gap)]
         for each in points
     ]
-    times = [titled(title, section.unit) for title in ("makespan", "bound")]
+    times = [titled(title, section.units.time) for title in ("makespan", "bound")]
     return Table([titled("limit", section.units.memory), "schedule", "placement", *times, "gap"], rows)
 
 

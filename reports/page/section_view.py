@@ -94,7 +94,7 @@ class SectionView:
     @property
     def margin(self) -> str:
         """How far the verdict holds."""
-        return "" if self.section.headline else self.section.margins.sentences(self.section.unit)
+        return "" if self.section.headline else self.section.margins.sentences(self.section.units.time)
 
     @property
     def tiles(self) -> list[Tile]:

@@ -37,9 +37,17 @@ def sail_row(row) -> Pipeline:
     return Pipeline.from_mapping(mapping)
 
 
-@pytest.mark.parametrize(
-    "row", GOLDEN["golden_sail_scheduler"]["rows"], ids=lambda row: "-".join(map(str, row.values()))[:20]
-)
+def is_large(row) -> bool:
+    return row["devices"] * row["chunks"] * row["microbatches"] > 500
+
+
+SAIL = [
+    pytest.param(row, marks=[pytest.mark.slow] if is_large(row) else [], id="-".join(map(str, row.values()))[:20])
+    for row in GOLDEN["golden_sail_scheduler"]["rows"]
+]
+
+
+@pytest.mark.parametrize("row", SAIL)
 def test_pipeoffload_holds_as_much_as_its_authors_count(row) -> None:
     made = evaluate(sail_row(row), f"pipeoffload:stages={row['devices'] * row['chunks']}")
     assert list(made.peak_memory) == row["peak_after"]
