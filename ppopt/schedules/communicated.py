@@ -301,7 +301,8 @@ def _on_graph(order: Order, side_order: SideOrder) -> Communicated | None:
         raise RuntimeError(f"{order.label}: the checker found {len(found)} faults, the first: {found[0]}")
     rows = [row for row in made if row.device < order.problem.devices]
     sides = rows_beside(side_order.with_releases({row.task: row.end for row in made}))
-    return Communicated(rows, {}, "", SideRun(side_order, Beside(side_order.holding(order.problem), sides)))
+    run_beside = SideRun(side_order, Beside(side_order.holding(order.problem), sides))
+    return Communicated(rows, {}, "", sides=run_beside)
 
 
 def run_lowered(
