@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from reports.charts import palette
+from reports.charts.frontier import COPIES_LINE
 from reports.charts.panel import Panel, Table
 from reports.content import Section
 from reports.focus import in_focus
@@ -111,7 +112,9 @@ class SectionView:
     def how_to_read(self) -> str:
         """How to read that picture, if it is not obvious."""
         panel = hero(self.section)
-        return "" if panel is None else HOW_TO_READ.get(panel.name, "")
+        text = "" if panel is None else HOW_TO_READ.get(panel.name, "")
+        has_copies = self.section.frontier is not None and self.section.frontier.copies is not None
+        return f"{text} {COPIES_LINE}" if text and has_copies else text
 
     @cached_property
     def focus(self) -> frozenset[int]:

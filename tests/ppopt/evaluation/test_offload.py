@@ -55,12 +55,13 @@ def test_copies_and_memory_by_hand() -> None:
         "memory": {"activation": 8},
     }
     made = evaluate(Pipeline.from_mapping(mapping), "gpipe")
-    ran = {str(row.task): (row.start, row.end) for row in made.sides.beside.rows}
+    ticks = made.problem.ticks_per_unit
+    ran = {str(row.task): (row.start / ticks, row.end / ticks) for row in made.sides.beside.rows}
     assert ran == {
         "0OFFLOAD0": (1, 2), "0OFFLOAD1": (2, 3), "0OFFLOAD2": (3, 4), "0OFFLOAD3": (4, 5), "0OFFLOAD4": (6, 7),
         "0RELOAD0": (5, 6), "0RELOAD1": (7, 8), "0RELOAD2": (8, 9), "0RELOAD3": (9, 10), "0RELOAD4": (10, 11),
     }  # fmt: skip
-    assert [row.start for row in made.rows if row.task.kind == "B"] == [6, 8, 9, 10, 11]
+    assert [row.start / ticks for row in made.rows if row.task.kind == "B"] == [6, 8, 9, 10, 11]
     assert made.makespan == 12
     assert made.peak_memory == (8 + (8 - 0) + (8 - 6) + (8 - 6) + (8 - 6),)
 
@@ -68,3 +69,12 @@ def test_copies_and_memory_by_hand() -> None:
 def test_nothing_is_offloaded_where_less_than_three_are_in_flight() -> None:
     made = evaluate(Pipeline.from_mapping({**ONE_STAGE_EACH, "offload": {"time": 1}}), "1f1b")
     assert {row.device for row in made.sides.beside.rows} == set(range(6))
+
+
+@pytest.mark.parametrize("time", [0, 1e-9])
+def test_pipeoffload_takes_copies_of_no_time(time) -> None:
+    mapping = {"devices": 2, "stages": 4, "microbatches": 8, "times": {"forward": 1, "backward": 2}}
+    made = evaluate(Pipeline.from_mapping({**mapping, "offload": {"time": time}}), "pipeoffload")
+    plain = evaluate(Pipeline.from_mapping(mapping), "pipeoffload")
+    assert made.makespan == pytest.approx(plain.makespan, abs=1e-6)
+    assert max(made.peak_memory) < max(plain.peak_memory)
