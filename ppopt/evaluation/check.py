@@ -15,9 +15,10 @@ from ppopt.schedules.communicator_verdicts import (
     describe_hang,
     needed_communicators,
 )
+from ppopt.schedules.replaying import replay_orders
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.faults.order_faults import check_communication, check_file
+from strategies.faults.order_faults import check_communication, check_copies, check_file
 from strategies.given_model.stages import GivenModel
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
@@ -121,7 +122,7 @@ def check_schedule_file(
     if communicators not in (None, *COMMUNICATORS):
         raise InputError(f"communicators: {shown(communicators)} is not known; allowed are {', '.join(COMMUNICATORS)}")
     read = read_schedule_file(path)
-    checked = check_communication(check_file(read)) if is_lowered(read.rows) else check_file(read)
+    checked = check_copies(check_communication(check_file(read)) if is_lowered(read.rows) else check_file(read))
     file, faults = checked.file, checked.faults
     if lower is not None:
         _refuse_lowered(file)
@@ -129,11 +130,13 @@ def check_schedule_file(
     if checked.placement is None:
         return CheckReport(file.name, faults, notes, f"{file.name}: {counted(len(faults), 'fault')}")
     placed = file.rows if is_lowered(file.rows) else None
-    given = GivenOrder(file.name, checked.placement, file.orders, file.notes, placed)
+    beside = file.rows if file.set_aside else None
+    given = GivenOrder(file.name, checked.placement, file.orders, file.notes, placed, beside)
     if costs is not None:
         pipeline = planned_for_file(GivenModel(costs(given)), given)
         communicators = communicators or pipeline.communicators
-        faults = tuple(_over_limit(file, pipeline, checked.placement))
+        over = _over_limit(file, pipeline, checked.placement) if not pipeline.streams else _over(given, pipeline)
+        faults = tuple(over)
     rows = file.rows if lower is None else _lowered(given, lower)
     asked = communicators or DEFAULT_COMMUNICATORS
     text = f"{file.name}: {_described(given)}; {_found(faults)}"
@@ -234,6 +237,14 @@ def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) ->
         if peak > limit:
             text = f"is where the device holds most: {float(peak):g}; its limit is {float(limit):g}"
             yield Fault(device, column, str(row[column]), text)
+
+
+def _over(given: GivenOrder, pipeline: Pipeline) -> Iterator[Fault]:
+    """Find the devices that exceed the limit in a replay, which decides when work beside computing takes memory."""
+    made = replay_orders(given.name, pipeline, given.placement, given.orders, "graph", given=given)
+    for device in made.over_limit:
+        text = f"holds up to {made.peak_memory[device]:g}; its limit is {made.limits[device]:g}"
+        yield Fault(device, None, "", text)
 
 
 def _peak(row: Sequence[Token | None], change: Callable[[Op], Fraction], static: Fraction) -> tuple[Fraction, int]:

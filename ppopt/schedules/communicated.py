@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ppopt.schedules.as_run import Transferred
 from ppopt.schedules.communicator_verdicts import describe_hang
-from ppopt.schedules.order_files import refuse_communication_faults
+from ppopt.schedules.order_files import refuse_communication_faults, refuse_copy_faults
 from reports.metrics import Beside
 from solver.errors import InputError
 from solver.exact import in_ticks
@@ -178,7 +178,9 @@ class Order:
 
     def side_order(self) -> SideOrder:
         """Place the side actions."""
-        given = None if self.given is None else self.given.lowered
+        given = None if self.given is None else self.given.beside
+        if self.given is not None and self.pipeline.offload is not None:
+            refuse_copy_faults(self.given)
         if self._published == "pipeoffload" and self.pipeline.offload is not None:
             given = copies_in_turns(self.pipeline)
         return placed_beside(self.pipeline, self.orders, self.problem.ticks_per_unit, given=given)

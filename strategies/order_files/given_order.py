@@ -27,6 +27,8 @@ class GivenOrder:
         Notes on the parts of the file that were left out.
     lowered : list of list of (Op, Block, Aside or None), or None
         The cells of the file, if it holds communication.
+    beside : list of list of (Op, Block, Aside or None), or None
+        The cells of the file, if it holds anything that is no computation: communication, or work beside computing.
     """
 
     name: str
@@ -34,6 +36,7 @@ class GivenOrder:
     orders: Sequence[Sequence[PipelineAction]]
     notes: tuple[str, ...] = ()
     lowered: Sequence[Sequence[Token | None]] | None = None
+    beside: Sequence[Sequence[Token | None]] | None = None
 
     def notes_on(self, lowering: str | None) -> tuple[str, ...]:
         """Return the notes on what was left out; with lowering ``given``, communication was not."""

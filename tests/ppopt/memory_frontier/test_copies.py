@@ -135,30 +135,40 @@ SAVING = Saving(memory=(8, 4), makespan=(100, 110), is_free=False, plain_within=
     [
         (
             replace(SAVING, makespan=(100, 100), is_free=True),
-            "Offload saves 50.00% of memory for nothing here: a copy there and back takes 0.72 of F + B. The shortest "
-            "step found, 100 ms, needs 8 GB without copies and 4 GB with them.",
+            (
+                "Offload saves 50.00% of memory for nothing here: a copy there and back takes 0.72 of F + B. The "
+                "shortest step found, 100 ms, needs 8 GB without copies and 4 GB with them."
+            ),
         ),
         (
             SAVING,
-            "Offload saves 50.00% of memory here and costs 10.00% of time: a copy there and back takes 0.72 of F + B. "
-            "The shortest steps found need 8 GB without copies and 4 GB with them, in which the shortest without "
-            "copies costs 20.00%.",
+            (
+                "Offload saves 50.00% of memory here and costs 10.00% of time: a copy there and back takes 0.72 of F + "
+                "B. The shortest steps found need 8 GB without copies and 4 GB with them, in which the shortest "
+                "without copies costs 20.00%."
+            ),
         ),
         (
             replace(SAVING, plain_within=None, differs=True),
-            "Offload saves 50.00% of memory here and costs 10.00% of time: a copy there and back takes up to 0.72 of "
-            "F + B. The shortest steps found need 8 GB without copies and 4 GB with them, in which nothing runs "
-            "without copies.",
+            (
+                "Offload saves 50.00% of memory here and costs 10.00% of time: a copy there and back takes up to 0.72 "
+                "of F + B. The shortest steps found need 8 GB without copies and 4 GB with them, in which nothing runs "
+                "without copies."
+            ),
         ),
         (
             replace(SAVING, memory=(8, None), makespan=(100, None)),
-            "Offload saves nothing here: an order without copies is as short within any memory; a copy there and back "
-            "takes 0.72 of F + B.",
+            (
+                "Offload saves nothing here: an order without copies is as short within any memory; a copy there and "
+                "back takes 0.72 of F + B."
+            ),
         ),
         (
             replace(SAVING, copies_anything=False),
-            "Offload saves nothing here: no order known has three microbatches in flight on a device; a copy there and "
-            "back takes 0.72 of F + B.",
+            (
+                "Offload saves nothing here: no order known has three microbatches in flight on a device; a copy there "
+                "and back takes 0.72 of F + B."
+            ),
         ),
         (replace(SAVING, offloads_anything=False), "Offload saves nothing here: no stage offloads anything."),
     ],
@@ -183,7 +193,7 @@ def test_where_copies_save_nothing_the_sentence_says_why(change: dict[str, Any],
 
 
 def test_it_needs_offload_in_the_configuration(tmp_path: Any) -> None:
-    with pytest.raises(InputError, match="^offload: compares the curve without copies"):
+    with pytest.raises(InputError, match=r"^offload: compares the curve without copies"):
         ppopt.frontier(Pipeline.from_mapping(COSTS), offload=True, time_limit=0)
     config = tmp_path / "plain.yaml"
     config.write_text(json.dumps(COSTS))
