@@ -209,14 +209,9 @@ class Section:
     what_if: WhatIf | None = None
 
     @property
-    def unit(self) -> str:
-        """The unit of time; empty if it has no name."""
-        return str(self.pipeline.get("unit", ""))
-
-    @property
     def units(self) -> Units:
         """The units of time and of memory."""
-        return Units(self.unit, str(self.pipeline.get("memory", {}).get("unit", "")))
+        return Units(str(self.pipeline.get("unit", "")), str(self.pipeline.get("memory", {}).get("unit", "")))
 
     @property
     def measured(self) -> Presented | None:

@@ -34,6 +34,8 @@ class FrontierPoint:
         The letter and the name of each framework that runs the schedule, if known.
     searched : bool
         Whether a search found it; otherwise it is published.
+    resident : int or None
+        Its number of resident stages, if every limit has its own.
     """
 
     limit: float
@@ -47,6 +49,7 @@ class FrontierPoint:
     layers: tuple[int, ...] = ()
     runs_in: Mapping[str, str] | None = None
     searched: bool = True
+    resident: int | None = None
 
     @property
     def gap(self) -> float:
@@ -339,7 +342,9 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
     width : int or None
         The number of columns; None for as many as needed.
     """
-    titles = (*_TITLES, *([RUNS_IN] if tells_frameworks(shown.points) else []))
+    chosen = any(point.resident is not None for point in shown.points)
+    runs = tells_frameworks(shown.points)
+    titles = (*_TITLES, *(["resident"] if chosen else []), *([RUNS_IN] if runs else []))
     header = ("", *titles)
     cells: list[Sequence[str]] = [header, *shown.units.below(header)]
     bend = knee(shown.points)
@@ -347,9 +352,9 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
     for point in shown.points:
         step = "" if before is None else signed_percent(point.makespan / before.makespan - 1)
         figures: tuple[str, ...] = (number(point.makespan), number(point.bound), percent(point.gap))
-        figures = (*figures, point.status, step, letters(point.runs_in))
-        row = "*" if point is bend else "", number(point.limit), point.placement, *figures
-        cells.append(row[: len(titles) + 1])
+        others = (*([str(point.resident)] if chosen else []), *([letters(point.runs_in)] if runs else []))
+        mark = "*" if point is bend else ""
+        cells.append((mark, number(point.limit), point.placement, *figures, point.status, step, *others))
         before = point
     note = "step: how the makespan changes from the row above"
     text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}", *_cuts(shown.points)])

@@ -140,7 +140,7 @@ def find_arrivals(problem: Problem, rows: Sequence[Placed], leads: Sequence[int]
     return Arrivals(moments, sent, producers)
 
 
-def explain_idle(problem: Problem, rows: Sequence[Placed]) -> Waiting:
+def explain_idle(problem: Problem, rows: Sequence[Placed], beside: Sequence[Placed] = ()) -> Waiting:
     """Divide the idle time of each device by cause, from the first start of all devices to the last end of all.
 
     A gap before an action is divided at two moments. Until the end of the task whose result arrives last for the
@@ -155,6 +155,8 @@ def explain_idle(problem: Problem, rows: Sequence[Placed]) -> Waiting:
     rows : sequence of Placed
         The times of all tasks, device by device in order of time; the halves of a block are adjacent. Each task of the
         problem runs once, and a device runs one action at a time.
+    beside : sequence of Placed
+        What devices do beside that: no device waits here for it, but the first start and the last end may be its own.
 
     Returns
     -------
@@ -164,8 +166,8 @@ def explain_idle(problem: Problem, rows: Sequence[Placed]) -> Waiting:
     leads = leading_rows(rows)
     arrivals = find_arrivals(problem, rows, leads)
     memory = _Memory(problem, rows, leads)
-    start_of_all = min((row.start for row in rows), default=0)
-    end_of_all = max((row.end for row in rows), default=0)
+    start_of_all = min((row.start for row in (*rows, *beside)), default=0)
+    end_of_all = max((row.end for row in (*rows, *beside)), default=0)
     waits = [Wait(0, 0, 0, 0, None if row is None else rows[row].task) for row in arrivals.producers]
     devices: list[Idle] = []
     for device, actions in enumerate(_actions_by_device(problem.devices, rows, leads)):

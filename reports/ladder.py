@@ -31,14 +31,16 @@ class Ladder:
     memory : Fraction
         Its further rise by the memory limit.
     order : Fraction
-        The makespan without waiting communication, less the bound: the most that another order can still gain.
+        The makespan without waiting communication and work beside computing, less the bound: the most that another
+        order can still gain.
     limited : bool
         Whether the memory limit counts; a schedule that exceeds it is measured against the bound without the limit.
     cut : Fraction
         For a model of layers, the time that the same order is known to save on another cut. It is taken off the steps
         after it, the imbalance first, and never off the order.
     communication : Fraction
-        The rise of the makespan by waiting: transfers wait for each other or for receives, or computing waits for them.
+        The rise of the makespan by waiting: transfers wait for each other or for receives, or computing waits for them;
+        and by what runs beside computing.
     overhead : Fraction
         The rise of the devices' average least load by the overhead of operations.
     after : Fraction

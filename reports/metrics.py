@@ -92,18 +92,20 @@ def measure(
     after : Fraction
         The time that a step takes after its last action, in the user's unit of time.
     beside : Beside, optional
-        What devices do beside computing. It takes part in the memory and in the length of the step, and is no work.
+        What devices do beside computing. It takes part in the memory and in the length of the step, and is no work. The
+        span of a device begins with its first action, whenever what that needs was gathered.
     """
     timeline = Timeline.of(problem, rows)
     first, last, lasts = _extents(problem, timeline)
+    begun = min(first)
     if beside is None:
         peaks = peak_memory(problem, timeline)
     else:
         peaks = peak_memory(beside.holding, [*rows, *beside.rows])
         for each in beside.rows:
-            first[each.device] = min(first[each.device], each.start)
+            begun = min(begun, each.start)
             last[each.device] = max(last[each.device], each.end)
-    return figures_of(problem, Extents(first, last, lasts, peaks), ideal, overhead, after)
+    return figures_of(problem, Extents(first, last, lasts, peaks, begun), ideal, overhead, after)
 
 
 class Beside(NamedTuple):
@@ -132,12 +134,15 @@ class Extents(NamedTuple):
         The sum of its actions' durations, overhead included, counting a block once.
     peaks : list of int
         The most memory that it holds at one time.
+    begun : int or None
+        When the step begins, on whichever device; None with the first start of all.
     """
 
     first: list[int]
     last: list[int]
     lasts: list[int]
     peaks: list[int]
+    begun: int | None = None
 
 
 def figures_of(
@@ -161,10 +166,10 @@ def figures_of(
         As for `measure`.
     """
     scale = problem.ticks_per_unit
-    first, last, lasts, peaks = extents
+    first, last, lasts, peaks, begun = extents
     overhead = overhead or [0] * problem.devices
     busy = [all_of_it - idle for all_of_it, idle in zip(lasts, overhead, strict=True)]
-    makespan = max(last) - min(first) + after * scale
+    makespan = max(last) - (min(first) if begun is None else begun) + after * scale
     span = max(end - start for start, end in zip(first, last, strict=True))
     ideal_ticks = ideal * scale
     room = problem.devices * makespan

@@ -38,7 +38,7 @@ class Row:
     units : Units
         The units of time and of memory.
     communication : float or None
-        The fraction by which waiting transfers lengthen the makespan; None if none waits.
+        The fraction by which waiting transfers and work beside computing lengthen the makespan; None without both.
     placed_by_time : bool
         Whether its transfers are placed by time only because no framework has a program for it.
     runs_in : mapping of str to str, or None
@@ -62,11 +62,6 @@ class Row:
     runs_in: Mapping[str, str] | None = None
     lacks_second_copy: bool = False
     source: str = ""
-
-    @property
-    def unit(self) -> str:
-        """The unit of time; empty if it has no name."""
-        return self.units.time
 
     @property
     def value(self) -> float:
@@ -182,7 +177,7 @@ def legend(frameworks: Iterable[Mapping[str, str] | None]) -> list[str]:
 
 
 WAITING = "comm"
-"""The title of the column for the time that waiting transfers add to a schedule."""
+"""The title of the column for the time that waiting transfers and work beside computing add to a schedule."""
 
 BY_TIME_MARK = "~"
 """The mark of a schedule whose transfers are placed by time for want of a framework's program."""

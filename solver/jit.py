@@ -25,6 +25,8 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from solver.interrupts_kept import keep_interrupts_while_compiling
+
 LOOPS = (
     "random_numbers",
     "partitioning/loops",
@@ -117,6 +119,7 @@ def _compilable(module: ModuleType) -> dict[str, Any]:
     numba = import_module("numba")
     if numba.core.config.DISABLE_JIT:
         raise ImportError("NUMBA_DISABLE_JIT is set")
+    keep_interrupts_while_compiling()
     names = dict(vars(module))
     with _cached_for_user(numba):
         for function in module.FUNCTIONS:

@@ -83,6 +83,8 @@ def _tell(report: CheckReport, form: str) -> None:
         click.echo(f"{about}: {fault}")
     for text, names in _together(report.cycles).items():
         click.echo(f"{about}: hangs with {', '.join(names)}: {text}")
+    if report.buffers_in_a_line:
+        click.echo(f"{about}: {report.buffers_in_a_line}")
     click.echo(report.summary)
 
 

@@ -33,6 +33,7 @@ from ppopt.optimization.optimize import optimize_each
 from ppopt.optimization.options import QuickBound, SearchOptions
 from ppopt.process.internal_error import InternalError, as_reason, internal_errors
 from ppopt.process.time_limit import MOMENT, Afterwards, TimeLimit
+from ppopt.schedules.replaying import with_each_resident
 from ppopt.schedules.schedule import Schedule
 from reports.content import with_name
 from solver.budget import (
@@ -186,6 +187,8 @@ def compare(
     searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
     allowed = overlap is None or overlap  # harmless if no block saves time
     gathered = _ComparisonSoFar(on_phase or _tell_nobody, limit, framework=own)
+    if placements:
+        gathered.left_out += [(name, TWO_WAYS) for name in options.two_ways]
     cuts = gathered.cut_for_searches(searched, placements, replace(options, overlap=allowed))
     with limit.running(PUBLISHED):
         gathered.evaluate(model, names, engine, searches=len(placements))
@@ -208,6 +211,7 @@ def compare(
             noisy = under_noise(ranked.schedules, noise, deadline=deadline)
         ranked = replace(ranked, schedules=tuple(noisy), noise=noise)
     margins = gathered.find_margins(ranked, limited=optimize)
+    ranked = replace(ranked, by_resident=gathered.by_resident(ranked.winner))
     ranked = replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),
@@ -489,6 +493,13 @@ class _ComparisonSoFar:
             self.interrupted = True
             self.limit.hurry()
         return found
+
+    def by_resident(self, best: Schedule | None) -> tuple[Schedule, ...]:
+        """Replay the best schedule with each number of resident stages, unless the time is up."""
+        if best is None or best.pipeline.sharding is None or self.interrupted or self.limit.left <= 0:
+            return ()
+        self.on_phase("replaying other numbers of resident stages")
+        return tuple(with_each_resident(best))
 
     def compared_with(self, baseline: Baseline, ranked: Sequence[Schedule]) -> dict[str, Any]:
         """Find the baseline among the schedules; return a note instead if a requested one was left out."""

@@ -14,6 +14,7 @@ from ppopt.schedules.schedule import Schedule
 from ppopt.schedules.twins import as_one, twins
 from reports.ladder import STEPS, Ladder
 from reports.margins import Margin, Margins
+from reports.numbers import grouped, signed_percent, with_unit
 from solver.counted import counted
 from strategies.layouts.runs_in import find_framework
 from strategies.model.pipeline import Pipeline
@@ -69,6 +70,8 @@ class Comparison:
         The framework that runs all of them, if one was asked for.
     reach : Margins
         How far the verdict holds: `margins`, and what lies between them.
+    by_resident : tuple of Schedule
+        The winner with 1, 2, … stages of a device that have their parameters at once; empty if nothing is sharded.
     """
 
     pipeline: Pipeline
@@ -87,6 +90,7 @@ class Comparison:
     noise: Noise | None = None
     framework: str | None = None
     reach: Margins = field(default_factory=Margins)
+    by_resident: tuple[Schedule, ...] = ()
 
     @property
     def contenders(self) -> list[Schedule]:
@@ -163,6 +167,7 @@ class Comparison:
             "search": search,
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
             **({} if self.framework is None else {"framework": self.framework}),
+            **({"by_resident": list(map(_by_resident, self.by_resident))} if self.by_resident else {}),
         }
 
     @cached_property
@@ -212,8 +217,24 @@ class Comparison:
             has_cuts=self.pipeline.layers is not None,
         )
         reach = self.shown.reach.sentences(self.pipeline.unit or "")
-        told = " ".join(filter(None, (first, reach, "" if self.framework else by_framework(rows))))
+        told = " ".join(filter(None, (first, reach, "" if self.framework else by_framework(rows), self._of_resident)))
         return on_costs(told, self.pipeline.source)
+
+    @property
+    def _of_resident(self) -> str:
+        """What other numbers of resident stages cost and save; empty if there is no choice."""
+        best = self.winner
+        if best is None or len(self.by_resident) < 2:
+            return ""
+        parts: list[str] = []
+        for each in self.by_resident:
+            longer = float(each.exact_makespan / best.exact_makespan - 1)
+            change = f" ({signed_percent(longer)})" if longer else ""
+            over = "" if each.fits else ", over the limit"
+            time = with_unit(grouped(each.makespan), self.pipeline.unit)
+            held = with_unit(grouped(max(each.peak_memory)), self.pipeline.memory.unit)
+            parts.append(f"{_resident(each)}: {time}{change}, memory {held}{over}")
+        return f"{best.strategy} by resident stages: {'; '.join(parts)}."
 
     def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Make the section of a report.
@@ -267,6 +288,20 @@ def _figures(schedule: Schedule, ladder: Ladder) -> dict[str, Any]:
         "placement": schedule.placement,
         "searched": schedule.is_searched,
         "ladder": {**steps, "limited": ladder.limited},
+    }
+
+
+def _resident(schedule: Schedule) -> int | str:
+    assert schedule.pipeline.sharding is not None
+    return schedule.pipeline.sharding.resident
+
+
+def _by_resident(schedule: Schedule) -> dict[str, Any]:
+    return {
+        "resident": _resident(schedule),
+        "makespan": schedule.makespan,
+        "peak_memory": list(schedule.peak_memory),
+        "over_memory_limit": schedule.over_limit,
     }
 
 

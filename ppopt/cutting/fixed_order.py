@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -74,10 +76,14 @@ class FixedOrder:
         _ = self.ordered, self.is_fixed
 
     def without_limit(self) -> FixedOrder:
-        """Return the same order without a memory limit; the sorting is reused."""
-        free = replace(self, pipeline=self.pipeline.with_limit(None))
-        free.__dict__["ordered"], free.__dict__["is_fixed"] = self.ordered, self.is_fixed
-        return free
+        """Return the same order without a memory limit."""
+        return self.with_limit(None)
+
+    def with_limit(self, limit: Sequence[Fraction | None] | None) -> FixedOrder:
+        """Return the same order with other limits, one for each device; the sorting is reused."""
+        changed = replace(self, pipeline=self.pipeline.with_limit(limit))
+        changed.__dict__["ordered"], changed.__dict__["is_fixed"] = self.ordered, self.is_fixed
+        return changed
 
     def orders_on(self, pipeline: Pipeline) -> Orders:
         """Return the actions of each device on another cut into the same number of stages.

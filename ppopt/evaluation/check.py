@@ -9,6 +9,7 @@ from typing import Any
 
 from ppopt.cutting.quick import planned_for_file
 from ppopt.process.garbage import collection_paused
+from ppopt.schedules.communicated import sizes_of_results
 from ppopt.schedules.communicator_verdicts import (
     crossing_faults,
     cycles,
@@ -18,11 +19,13 @@ from ppopt.schedules.communicator_verdicts import (
 from ppopt.schedules.replaying import replay_orders
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.faults.order_faults import check_communication, check_copies, check_file
+from strategies.faults.communication_faults import unknown_actions
+from strategies.faults.order_faults import CheckedFile, check_communication, check_copies, check_file
 from strategies.given_model.stages import GivenModel
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
-from strategies.lowering.transfers import is_lowered
+from strategies.lowering.receive_buffers import ReceiveBuffers, Size, by_figure, receive_buffers
+from strategies.lowering.transfers import has_beside, is_lowered
 from strategies.model.actions import Op
 from strategies.model.communication import DEFAULT_COMMUNICATORS
 from strategies.model.communicators import COMMUNICATORS
@@ -60,6 +63,8 @@ class CheckReport:
         How PyTorch placed the communication, if it did; rows and columns are then those of PyTorch's own lists.
     asked : str
         The communicators with which the file must run.
+    receive_buffers : tuple of ReceiveBuffers
+        What each device holds for its receives, wherever ``communicators`` is known.
     """
 
     name: str
@@ -70,6 +75,7 @@ class CheckReport:
     cycles: Mapping[str, str] = field(default_factory=dict)
     lowered: str = ""
     asked: str = DEFAULT_COMMUNICATORS
+    receive_buffers: tuple[ReceiveBuffers, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -79,10 +85,31 @@ class CheckReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; rows and columns are counted from 1."""
         values: dict[str, Any] = {"file": self.name, "faults": [_plain(fault) for fault in self.faults]}
+        if self.notes:
+            values["notes"] = list(self.notes)
         if self.communicators is not None:
             values["communicators"] = dict(self.communicators)
             values["cycles"] = dict(self.cycles)
+        if self.receive_buffers:
+            values["receive_buffers"] = by_figure(self.receive_buffers)
         return values
+
+    @property
+    def buffers_in_a_line(self) -> str:
+        """The receive buffers of the device that holds most, in one line; empty if there are none."""
+        most = (
+            {key: max(column) for key, column in by_figure(self.receive_buffers).items()} if self.communicators else {}
+        )
+        if not most.get("held"):
+            return ""
+        unused, held = (
+            f"{most[key]:,}" + (f" ({most[f'{key}_bytes']:,.10g} bytes)" if f"{key}_bytes" in most else "")
+            for key in ("unused", "held")
+        )
+        return (
+            f"receive buffers of a device: at most {unused} from post to first use, {held} to the last backward that "
+            f"reads them; {most['pooled']:,} with a pool for each stage and direction (pytorch#196465)"
+        )
 
 
 def _plain(fault: Fault) -> dict[str, Any]:
@@ -122,7 +149,7 @@ def check_schedule_file(
     if communicators not in (None, *COMMUNICATORS):
         raise InputError(f"communicators: {shown(communicators)} is not known; allowed are {', '.join(COMMUNICATORS)}")
     read = read_schedule_file(path)
-    checked = check_copies(check_communication(check_file(read)) if is_lowered(read.rows) else check_file(read))
+    checked = _checked(read)
     file, faults = checked.file, checked.faults
     if lower is not None:
         _refuse_lowered(file)
@@ -130,10 +157,12 @@ def check_schedule_file(
     if checked.placement is None:
         return CheckReport(file.name, faults, notes, f"{file.name}: {counted(len(faults), 'fault')}")
     placed = file.rows if is_lowered(file.rows) else None
-    beside = file.rows if file.set_aside else None
+    beside = file.rows if has_beside(file.rows) else None
     given = GivenOrder(file.name, checked.placement, file.orders, file.notes, placed, beside)
+    size: Size | None = None
     if costs is not None:
         pipeline = planned_for_file(GivenModel(costs(given)), given)
+        size = sizes_of_results(pipeline, checked.placement)
         communicators = communicators or pipeline.communicators
         over = _over_limit(file, pipeline, checked.placement) if not pipeline.streams else _over(given, pipeline)
         faults = tuple(over)
@@ -143,7 +172,14 @@ def check_schedule_file(
     report = CheckReport(file.name, faults, notes, text, asked=asked)
     if not is_lowered(rows):
         return report if faults else replace(report, summary=f"{text}; {_lowered_in_a_word(given, asked)}")
-    return _with_communicators(report, given, rows, lower)
+    return _with_communicators(report, given, rows, lower, size)
+
+
+def _checked(read: ScheduleFile) -> CheckedFile:
+    if is_lowered(read.rows):
+        return check_copies(check_communication(check_file(read)))
+    unknown = tuple(unknown_actions(read.rows))
+    return check_copies(check_file(replace(read, faults=(*read.faults, *unknown))))
 
 
 LOWERINGS = ("pytorch", "deferred")
@@ -189,7 +225,7 @@ def _verdict(given: GivenOrder, lower: str, communicators: str) -> str:
 
 
 def _with_communicators(
-    report: CheckReport, given: GivenOrder, rows: Sequence[Sequence[Token | None]], lower: str | None
+    report: CheckReport, given: GivenOrder, rows: Sequence[Sequence[Token | None]], lower: str | None, size: Size | None
 ) -> CheckReport:
     """Find the communicators with which an order with communication runs, unless transfers in it cross."""
     lowered = as_programs(rows, given.placement, unit_durations, moves_at_once)
@@ -205,6 +241,7 @@ def _with_communicators(
         report,
         summary=f"{text}; {needed_communicators(found)}",
         communicators={name: "runs" if cycle is None else "hangs" for name, cycle in found.items()},
+        receive_buffers=receive_buffers(lowered, given.placement, size),
         cycles={name: describe_hang(cycle, lowered, name) for name, cycle in found.items() if cycle is not None},
     )
 

@@ -18,7 +18,7 @@ from solver.errors import DeadlockError, InputError, describe_cycle
 from solver.problem import Orders
 from solver.replay import ENGINES
 from solver.states import EngineChoice
-from strategies.given_model.model_notes import PLANNED, chunks_notes, halves_notes
+from strategies.given_model.model_notes import PLANNED, chunks_notes, halves_notes, open_stages_note
 from strategies.given_model.stages import Cut, CutChoice, GivenModel, with_virtual_stages
 from strategies.language.orders import check_options, make_orders, parse_strategy
 from strategies.language.registry import Strategy
@@ -297,6 +297,9 @@ def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[st
 def _notes(strategy: Strategy, model: GivenModel, cut: Cut, placement: Placement, *, as_given: bool) -> Iterator[str]:
     """Say how the model was read; ``as_given`` if the user did not choose the number of stages for this schedule."""
     yield from _cut_notes(strategy.name, model, cut, placement)
+    stages = len(cut.pipeline.costs)
+    if as_given and model.reads_times_as_of(stages):
+        yield open_stages_note(stages, cut.pipeline.devices)
     yield from chunks_notes(strategy, cut.given, cut.pipeline, as_given=as_given)
     if strategy.splits_backward:
         yield from halves_notes(model.pipeline)

@@ -105,7 +105,7 @@ class CopiedCurve:
 
 
 def _copies(schedule: Schedule) -> bool:
-    return schedule.sides is not None and any(row.task.action.kind == "OFFLOAD" for row in schedule.sides.beside.rows)
+    return schedule.sides is not None and any(each.action.kind == "OFFLOAD" for each, _ in schedule.sides.order.every)
 
 
 def _shares_of_computing(pipeline: Pipeline) -> list[Fraction]:

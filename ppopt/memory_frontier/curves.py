@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from ppopt.cutting.least_memory import least_memory
+from ppopt.schedules.replaying import with_each_resident
 from ppopt.schedules.schedule import Schedule, refuse_below_bound
 from solver.bounds.bound import Bound
 from solver.problem import Problem
@@ -117,12 +118,14 @@ class Record:
 
     @property
     def least(self) -> Fraction:
-        """The smallest limit under which a schedule exists."""
+        """The smallest limit under which a schedule can exist; work beside computing may take more."""
         return max(memory for memory, _ in least_memory(self.pipeline, self.layout))
 
     def is_of(self, schedule: Schedule) -> bool:
         """Return whether a schedule has this placement and this cut, or any cut if all are searched."""
         pipeline = schedule.pipeline.with_limit(None)
+        if pipeline.sharding is not None and self.chooses_resident:
+            pipeline = pipeline.with_resident("auto")
         if self.over_cuts and pipeline.layers is not None and not any(map(any, pipeline.recomputed_per_stage or ())):
             pipeline = pipeline.with_cut(self.pipeline.layers_per_stage or ())
         return schedule.layout.homes == self.layout.homes and pipeline == self.pipeline
@@ -132,9 +135,8 @@ class Record:
         """The amounts that add up to the memory of every schedule."""
         layers = self.pipeline.layers
         if not self.over_cuts or layers is None:
-            return [
-                amount for costs in self.pipeline.costs_by_class for cost in costs for amount in cost.amounts if amount
-            ]
+            every = [amount for costs in self.pipeline.costs_by_class for cost in costs for amount in cost.amounts]
+            return list(filter(None, [*every, *self.pipeline.side_amounts]))
         glued = (kind.costs.times(kind.glue) for kind in layers.kinds)
         return [
             amount for costs in glued for amount in (costs.activation, costs.held_for_weight, costs.static) if amount
@@ -147,6 +149,16 @@ class Record:
         if not self.over_cuts or layers is None:
             return [cost.activation for costs in self.pipeline.costs_by_class for cost in costs if cost.activation]
         return [kind.costs.activation * kind.glue for kind in layers.kinds if kind.costs.activation]
+
+    @property
+    def chooses_resident(self) -> bool:
+        """Whether each schedule runs with any number of resident stages (``sharding.resident: auto``)."""
+        return self.pipeline.sharding is not None and self.pipeline.sharding.resident == "auto"
+
+    def add_each(self, schedule: Schedule) -> None:
+        """Add a schedule, with each number of resident stages if that is open."""
+        for each in with_each_resident(schedule) if self.chooses_resident else [schedule]:
+            self.add(FoundSchedule.of(each))
 
     def add(self, found: FoundSchedule) -> bool:
         """Keep a schedule unless another is as short with no more memory; drop the schedules that it beats."""
@@ -219,8 +231,11 @@ class Curves:
 
     @property
     def least(self) -> Fraction:
-        """The smallest limit under which any schedule exists, on any of the placements."""
-        return min(record.least for record in self.records)
+        """The smallest limit within which a schedule is known, on any of the placements.
+
+        No schedule needs less than one microbatch at a time, unless work beside computing takes memory, too.
+        """
+        return min(each.memory for record in self.records for each in record.found)
 
     @property
     def enough(self) -> Fraction:

@@ -324,7 +324,7 @@ def _keep(record: Record, limit: Fraction | None, answer: Schedule | OverCuts | 
     if found is not None and not record.is_of(found):
         raise InternalError(f"{found.strategy} is on another cut, for which these bounds do not hold")
     if found is not None:
-        record.add(FoundSchedule.of(found))
+        record.add_each(found)
     if isinstance(answer, OverCuts):
         record.prove_for_cuts(answer.proven, limit)
     elif answer.bound_held_by is not None:

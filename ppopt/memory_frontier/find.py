@@ -33,7 +33,7 @@ from ppopt.process.internal_error import InternalError, as_reason, internal_erro
 from ppopt.process.time_limit import least_seconds
 from ppopt.process.version import __version__
 from ppopt.process.whole_files import check_writable
-from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.replaying import replay_orders, with_each_resident
 from ppopt.schedules.schedule import Schedule
 from solver.deadline import OutOfTimeError
 from solver.errors import InputError, TimeTooShortError
@@ -272,7 +272,7 @@ def _laid(cut: SearchedCut, allowed: Allowed) -> Record:
     problem = build_search_problem(cut.pipeline, cut.layout, **allowed._asdict())
     record = Record(cut.name, cut.pipeline, cut.layout, problem, cut.is_open)
     orders = pipeline_actions(one_at_a_time(cut.layout, problem))
-    record.add(FoundSchedule.of(replay_orders(ONE_AT_A_TIME, cut.pipeline, cut.layout, orders, "graph", searched=True)))
+    record.add_each(replay_orders(ONE_AT_A_TIME, cut.pipeline, cut.layout, orders, "graph", searched=True))
     if cut.is_open:
         record.prove_for_cuts(least_makespan(cut.pipeline, cut.layout), None)
     else:
@@ -437,14 +437,18 @@ class _FrontierSoFar:
                 self.left_out.append((name, "; ".join(str(error).split("\n"))))
         if made is None or (self.options.runs_for and self.options.runs_for.why_not(made.strategy, made.layout)):
             return
-        found = FoundSchedule.of(made)
-        if not is_first and any(
-            each.schedule.strategy == made.strategy and each.rank == found.rank for each in self.published
-        ):
-            return
-        self.published.append(found)
-        if (record := self._lane_of(made)) is not None:
-            record.add(found)
+        record = self._lane_of(made)
+        chooses = self.model.sharding is not None and self.model.sharding.resident == "auto"
+        for each in with_each_resident(made) if chooses else [made]:
+            found = FoundSchedule.of(each)
+            alike = [other for other in self.published if other.schedule.strategy == each.strategy]
+            if not is_first and any(other.rank == found.rank for other in alike):
+                continue
+            if chooses and any(other.makespan <= found.makespan and other.memory <= found.memory for other in alike):
+                continue
+            self.published.append(found)
+            if record is not None:
+                record.add(found)
 
     def restore(self, saved: Saved) -> None:
         """Restore the results of an earlier run."""

@@ -78,7 +78,12 @@ class Point:
         cut = self.schedule.pipeline.layers_per_stage
         figures = {key: getattr(self, key) for key in keys}
         figures |= {"runs_in": [each.name for each in self.schedule.runs_in]}
-        return figures | ({} if cut is None else {"layers_per_stage": list(cut)})
+        return figures | ({} if cut is None else {"layers_per_stage": list(cut)}) | _resident(self.schedule)
+
+
+def _resident(schedule: Schedule) -> dict[str, Any]:
+    sharding = schedule.pipeline.sharding
+    return {} if sharding is None else {"resident": sharding.resident}
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +208,7 @@ class Frontier:
                 "memory": max(each.peak_memory),
                 "makespan": each.makespan,
                 "runs_in": [framework.name for framework in each.runs_in],
+                **_resident(each),
             }
             for each in self.published
         ]
@@ -299,17 +305,28 @@ class Frontier:
         copied = () if self.copied is None else self.copied.points
         limit = next((point.limit for point in (*self.points, *copied) if point.schedule is schedule), None)
         has_copies = any(point.schedule is schedule for point in copied)
-        ending = " with copies" if has_copies else ""
+        named, ending = self._with_resident(schedule), " with copies" if has_copies else ""
         if limit is not None and (schedule.is_searched or (has_copies and not schedule.is_published)):
-            return f"{schedule.strategy} at {limit:.10g}{ending}"
-        return f"{schedule.strategy}{ending}"
+            return f"{named} at {limit:.10g}{ending}"
+        return f"{named}{ending}"
+
+    def _with_resident(self, schedule: Schedule) -> str:
+        """Name a schedule with its number of resident stages, where each limit has its own."""
+        number = self._chosen_resident(schedule)
+        return schedule.strategy if number is None else f"{schedule.strategy}, resident {number}"
+
+    def _chosen_resident(self, schedule: Schedule) -> int | None:
+        given, own = self.pipeline.sharding, schedule.pipeline.sharding
+        if given is None or own is None or given.resident != "auto":
+            return None
+        return int(own.resident)
 
     def _ranked(self) -> list[Schedule]:
         """List the schedules of the points and the published ones, each once: those that fit first, by makespan."""
 
         def rank(schedule: Schedule) -> tuple[Any, ...]:
             over = schedule.figures.excesses(self.pipeline.limits)
-            return bool(over), schedule.makespan, *schedule.memory_taken, schedule.strategy
+            return bool(over), schedule.makespan, *schedule.memory_taken, self._with_resident(schedule)
 
         points = (*self.points, *(() if self.copied is None else self.copied.points))
         every = {id(each): each for each in (*(point.schedule for point in points), *self.published)}
@@ -334,12 +351,13 @@ class Frontier:
                     layers=point.schedule.pipeline.layers_per_stage or (),
                     runs_in=point.schedule.table_row().runs_in or {},
                     searched=point.schedule.is_searched,
+                    resident=self._chosen_resident(point.schedule),
                 )
                 for point in self.points
             ],
             published=[
                 PublishedPoint(
-                    name=BETWEEN.join(dict.fromkeys(each.strategy for each in group)),
+                    name=BETWEEN.join(dict.fromkeys(map(self._with_resident, group))),
                     memory=max(group[0].peak_memory),
                     makespan=group[0].makespan,
                     is_comparable=places[id(group[0])] in self.comparable,

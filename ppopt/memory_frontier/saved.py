@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Proof, Record
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, Proof, Record
 from ppopt.process.checksums import is_as_written, with_checksum
 from ppopt.process.internal_error import InternalError
 from ppopt.process.whole_files import written_whole
@@ -199,7 +199,7 @@ def restore(curves: Curves, saved: Saved, allowed: Allowed) -> None:
         written = saved.placements.get(record.layout.name, {"schedules": [], "bounds": []})
         for each in written["schedules"]:
             if record.over_cuts or each["cut"] == _cut_of_bounds(record):
-                record.add(FoundSchedule.of(_restored(record, each, allowed)))
+                record.add_each(_restored(record, each, allowed))
         for each in written["bounds"]:
             if each["cut"] == _cut_of_bounds(record):
                 _prove(record, each)

@@ -25,6 +25,7 @@ from strategies.given_model.stages import Cut, CutChoice, GivenModel
 from strategies.layouts.runs_in import Framework
 from strategies.model.pipeline import Pipeline
 from strategies.model.plausibility import doubts
+from strategies.problem.search_problem import TWO_WAYS
 
 
 def optimize(
@@ -227,6 +228,7 @@ def optimize_each(
             continue
         if best is None or result.objective_value < best.objective_value:
             best = result
-        yield replace(result, notes=(*doubts(pipeline), *result.notes))
+        two_ways = (f"left out: {each}: {TWO_WAYS}" for each in options.two_ways)
+        yield replace(result, notes=(*doubts(pipeline), *two_ways, *result.notes))
         if result.interrupted:
             return

@@ -129,10 +129,20 @@ class SearchOptions:
         """The placements to be searched."""
         if self.placement != "all":
             return [self.placement]
+        return [name for name in self._of_all if name not in self.two_ways]
+
+    @property
+    def two_ways(self) -> list[str]:
+        """The placements with two directions that ``all`` leaves out because microbatches differ."""
+        return [name for name in self._of_all if self.one_way and PLACEMENTS[name].copies > 1]
+
+    @property
+    def _of_all(self) -> list[str]:
+        """The placements that ``all`` stands for; none if one is named."""
+        if self.placement != "all":
+            return []
         loaded = PLACEMENTS if self.runs_for is None else self.runs_for.placements
-        return [
-            name for name in loaded if PLACEMENTS[name].in_all and not (self.one_way and PLACEMENTS[name].copies > 1)
-        ]
+        return [name for name in loaded if PLACEMENTS[name].in_all]
 
     @property
     def runs_for(self) -> Framework | None:

@@ -46,6 +46,9 @@ SHARE_OF_FIXED = 0.4
 SHARE_OF_REASONS = 0.05
 """Share of the time reserved for the cuts that the best plan is compared with."""
 
+SHARE_OF_ROOM = 0.3
+"""Share of the time reserved for cuts that leave room for what is held beside computing, where there is a limit."""
+
 MOST_COMPARED = 3
 """The most cuts that the best plan is compared with."""
 
@@ -145,6 +148,8 @@ def plan(
     pipeline.refuse_unequal("plan")
     if pipeline.layers is None:
         raise InputError("layers: a plan needs the model as its layers; this pipeline gives the times of its stages")
+    if pipeline.offload is not None and any(limit is not None for limit in pipeline.limits):
+        raise InputError("offload: a plan does not count what it saves of a limit; leave out offload or memory.limit")
     made = _Planner(pipeline, options, on_phase or _tell_nobody, afterwards or Afterwards()).run()
     if raise_infeasible and made.infeasible is not None:
         raise made.infeasible
@@ -231,7 +236,7 @@ class _Planner:
             for entry in race.entries:
                 if entry.makespan is not None:
                     try:
-                        plans.append(self.replays.plan_of(entry))
+                        plans.append(self.replays.plan_of(entry, self.ends))
                     except InputError as error:
                         cannot_run.append(Unplanned(label_of(entry.order), str(error), is_proven=False))
                     except Exception as error:
@@ -331,6 +336,8 @@ class _Planner:
             self.bounds = min(BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS * max(0.0, left))
         share = SHARE_OF_FIXED if self.options.free else 1.0
         compared = min(MOST_TO_COMPARE, max(LEAST_TO_COMPARE, SHARE_OF_REASONS * left))
+        if self.pipeline.streams and any(limit is not None for limit in self.pipeline.limits):
+            compared += SHARE_OF_ROOM * max(0.0, left)
 
         def interrupt() -> None:
             self.interrupted = race.interrupted = True

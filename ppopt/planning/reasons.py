@@ -112,9 +112,14 @@ def _what_is_waited(plan: Plan) -> Iterator[str]:
         return
     waiting = plan.exact_makespan - without
     what = "cuts and orders are" if plan.is_free else "cuts are"
+    pipeline = plan.pipeline
+    transfers = [] if pipeline.semantics == "async" else [f"waiting transfers (p2p: {pipeline.semantics})"]
+    causes = " and ".join([*transfers, *pipeline.streams])
+    verb = "costs" if len(pipeline.streams) == 1 and not transfers else "cost"
+    as_if = "there were none" if pipeline.streams else "no transfer waited"
     yield (
-        f"Waiting transfers (p2p: {plan.pipeline.semantics}) cost {_time(plan, float(waiting))}, "
-        f"{percent(float(waiting / plan.exact_makespan))} of the makespan: {what} chosen as if no transfer waited."
+        f"{causes[0].upper()}{causes[1:]} {verb} {_time(plan, float(waiting))}, "
+        f"{percent(float(waiting / plan.exact_makespan))} of the makespan: {what} chosen as if {as_if}."
     )
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
+from time import perf_counter
 
 from ppopt.cutting.best_cut import FixedPlan, plan_fixed_order
 from ppopt.cutting.fixed_order import FixedOrder
@@ -19,6 +20,7 @@ from ppopt.planning.reasons import Alternatives
 from ppopt.process.internal_error import InternalError
 from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
+from reports.memory import peak_memory
 from solver.errors import InputError
 from strategies.given_model.model_notes import halves_notes
 from strategies.model.pipeline import Pipeline
@@ -65,8 +67,17 @@ class Replays:
         notes = [*doubts(pipeline), *(halves_notes(pipeline) if splits else ())]
         return replay_orders(name_of(order), pipeline, order.placement, orders, "graph", notes=notes)
 
-    def plan_of(self, entry: Entry) -> Plan:
-        """Replay the best cut of an order, and check its makespan against the replay."""
+    def plan_of(self, entry: Entry, until: float = 0.0) -> Plan:
+        """Replay the best cut of an order, and check its makespan against the replay.
+
+        Cuts are chosen without what work beside computing holds. If that exceeds the limit, another cut is looked for
+        until a moment on the clock of `time.perf_counter`.
+
+        Raises
+        ------
+        InputError
+            If the order does not run, or no cut is found that fits with what is held beside computing.
+        """
         order, answer = entry.order, entry.answer
         assert answer is not None
         assert answer.cut is not None
@@ -75,6 +86,9 @@ class Replays:
         makespan, without_waiting = schedule.exact_makespan, schedule.unhindered_makespan
         if answer.makespan != (makespan if without_waiting is None else without_waiting):  # a plan ignores waits
             raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay another time")
+        if not schedule.fits and schedule.sides is not None:
+            schedule = self._with_room_beside(order, schedule, until)
+            makespan = schedule.exact_makespan
         plan = Plan(
             name=name_of(order),
             schedule=schedule,
@@ -93,6 +107,34 @@ class Replays:
             return plan
         plain = [order.pipeline.with_cut(cut) for cut in entry.starts]
         return reduce(self._shorter, (self._as_run(order, each) for each in (order.pipeline, *plain)), plan)
+
+    def _with_room_beside(self, order: FixedOrder, schedule: Schedule, until: float) -> Schedule:
+        """Find a cut that leaves room for what work beside computing holds: as much as it holds on the last cut tried.
+
+        Raises
+        ------
+        InputError
+            If none is found in time.
+        """
+        given, last = order.pipeline.limits, schedule
+        while perf_counter() + LEAST_TO_COMPARE < until and not self.interrupted():
+            room = [
+                None if limit is None else limit - beside for limit, beside in zip(given, _beside(last), strict=True)
+            ]
+            if any(limit is not None and limit < 0 for limit in room):
+                break
+            found = self._quick(order.with_limit(room), self.recompute, LEAST_TO_COMPARE)
+            if found.cut is None or found.cut.layers_per_stage == last.pipeline.layers_per_stage:
+                break
+            last = self.replayed(order, found.cut.with_limit(given))
+            if last.fits:
+                return last
+        device, over = next(iter(schedule.figures.excesses(given).items()))
+        beside = " and ".join(schedule.pipeline.streams)
+        raise InputError(
+            f"with what {beside} takes, its shortest cut holds {float(over):.10g} more than the limit on "
+            f"device {device}, and no other cut was found that fits"
+        )
 
     def compared(self, plan: Plan, order: FixedOrder, left: float) -> tuple[Plan, Alternatives]:
         """Find the cuts to compare a plan with: the even one, and the best ones without the limit or recomputation.
@@ -162,6 +204,13 @@ class Replays:
             stop=self.interrupted,
             order=order,
         )
+
+
+def _beside(schedule: Schedule) -> list[Fraction]:
+    """Return by how much work beside computing raises the peak of each device."""
+    alone = peak_memory(schedule.problem, schedule.rows)
+    amounts = schedule.problem.amounts_per_unit
+    return [peak - Fraction(each, amounts) for peak, each in zip(schedule.figures.peaks, alone, strict=True)]
 
 
 def _length(schedule: Schedule | None) -> Fraction | None:

@@ -35,7 +35,7 @@ from strategies.model.numbers import read_count, shown
 from strategies.model.pipeline import Pipeline
 from strategies.order_files.exported_order import export_order
 from strategies.order_files.given_order import GivenOrder
-from strategies.order_files.schedule_file import Token, is_copy
+from strategies.order_files.schedule_file import WAITS, Aside, Token, is_copy
 
 Rehearsable: TypeAlias = str | PathLike[str] | GivenOrder | Schedule
 
@@ -225,11 +225,22 @@ class Plan:
         if isinstance(named, GivenOrder) and self.lowered is not None:
             kept = tuple(note for note in kept if note not in named.notes or note in named.notes_on("given"))
         self.notes = [*kept, *_too_few_cores(pipeline.devices)]
+        if self.lowered is not None:
+            self._leave_out_waits(self.lowered)
         self.costs = self._costs(pipeline)
         self.cycle = ""
         self.predicted, self.held_up = self._predict(self.costs)
         self.microbatches = _in_order_of_last_stage(self.schedule)
         self.homes = list(self.schedule.layout.homes[0])
+
+    def _leave_out_waits(self, lowered: Sequence[Sequence[Token | None]]) -> None:
+        self.lowered = [[token for token in row if not _is_wait(token)] for row in lowered]
+        waits = sum(map(len, lowered)) - sum(map(len, self.lowered))
+        if waits:
+            self.notes.append(
+                f"{waits} WAIT_SEND were left out, of the rehearsal and of the prediction: PyTorch 2.13 does not have "
+                "them (pytorch#194121)"
+            )
 
     def _predict(self, costs: Pipeline) -> tuple[Schedule, frozenset[Op]]:
         """Replay the schedule as the processes run it; if that hangs, keep the cycle and replay without waits."""
@@ -363,6 +374,10 @@ class Plan:
         cost = self.costs.costs_on(self.homes[stage])[stage]
         durations = {"F": cost.forward, "B": cost.backward, "I": cost.backward_input, "W": cost.backward_weight}
         return {kind: round(float(value) * self._unit * 1e6) for kind, value in durations.items()}
+
+
+def _is_wait(token: Token | None) -> bool:
+    return isinstance(token, Aside) and token.kind in WAITS
 
 
 def _without_blanks(rows: Sequence[Sequence[Token | None]]) -> list[list[Token]]:

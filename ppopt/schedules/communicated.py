@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from typing import NamedTuple
 
 from ppopt.schedules.as_run import Transferred
 from ppopt.schedules.communicator_verdicts import describe_hang
-from ppopt.schedules.order_files import refuse_communication_faults, refuse_copy_faults
+from ppopt.schedules.order_files import refuse_communication_faults, refuse_copy_faults, refuse_faults_beside
 from reports.metrics import Beside
 from solver.errors import InputError
 from solver.exact import in_ticks
@@ -24,6 +25,7 @@ from strategies.lowering.batched import BATCHED, batched_programs
 from strategies.lowering.by_time import BY_TIME, lower_by_time
 from strategies.lowering.offload_in_turns import copies_in_turns
 from strategies.lowering.overlapped import OVERLAPPED, overlapped_programs
+from strategies.lowering.receive_buffers import ReceiveBuffers, Size, receive_buffers
 from strategies.lowering.side_actions import SideOrder, placed_beside
 from strategies.lowering.side_actions import placed_rows as rows_beside
 from strategies.lowering.transfers import Crossings, receive, send
@@ -47,6 +49,8 @@ class Communicated(NamedTuple):
         When each result moves, by its producer.
     placed_by : str
         Whose placement of sends and receives it is: `BY_TIME`, ``the file``, or a framework's; empty if they need none.
+    buffers : tuple of ReceiveBuffers
+        What each device holds for its receives; empty if transfers need none.
     sides : SideRun or None
         The side actions; None if the pipeline has none.
     """
@@ -54,6 +58,7 @@ class Communicated(NamedTuple):
     rows: list[Placed]
     transfers: dict[Op, Transferred]
     placed_by: str
+    buffers: tuple[ReceiveBuffers, ...] = ()
     sides: SideRun | None = None
 
 
@@ -177,10 +182,20 @@ class Order:
         return lower_by_time(self.orders, self.placement, by_action)
 
     def side_order(self) -> SideOrder:
-        """Place the side actions."""
-        given = None if self.given is None else self.given.beside
-        if self.given is not None and self.pipeline.offload is not None:
-            refuse_copy_faults(self.given)
+        """Place the side actions.
+
+        Raises
+        ------
+        InputError
+            If they come from a file that has faults.
+        """
+        given = None
+        if self.given is not None:
+            if self.pipeline.sharding is not None or self.pipeline.data_parallel is not None:
+                refuse_faults_beside(self.given)
+            if self.pipeline.offload is not None:
+                refuse_copy_faults(self.given)
+            given = self.given.beside
         if self._published == "pipeoffload" and self.pipeline.offload is not None:
             given = copies_in_turns(self.pipeline)
         return placed_beside(self.pipeline, self.orders, self.problem.ticks_per_unit, given=given)
@@ -244,10 +259,28 @@ def communicate(order: Order) -> Communicated:
         assert isinstance(key, Op)
         source, destination, _, latency = lowered.transfers[key]
         transfers[key] = Transferred(source, destination, *moved, moved.end + latency)
+    buffers: tuple[ReceiveBuffers, ...] = ()
+    if communicators:
+        buffers = receive_buffers(lowered, order.placement, sizes_of_results(order.pipeline, order.placement))
     sides = None
     if side_order is not None:
         sides = SideRun(side_order, Beside(side_order.holding(order.problem), rows_beside(made.sides)))
-    return Communicated(placed_rows(made), transfers, placed_by, sides)
+    return Communicated(placed_rows(made), transfers, placed_by, buffers, sides)
+
+
+def sizes_of_results(pipeline: Pipeline, placement: Placement) -> Size:
+    """Return what tells the bytes of each transfer, from ``communication.bytes``."""
+    crossings, items = Crossings(placement), pipeline.items
+
+    @cache
+    def size_of_class(boundary: int, kind: str, number: int) -> Fraction | None:
+        return pipeline.result_size(boundary, kind, items.classes[number])
+
+    def size(transfer: Op) -> Fraction | None:
+        boundary = min(transfer.stage, crossings.consumer_stage(transfer))
+        return size_of_class(boundary, transfer.kind, items.of[transfer.microbatch])
+
+    return size
 
 
 def run_lowered(

@@ -9,7 +9,7 @@ from solver.program_faults import find_crossings
 from solver.programs import Compute, End, posted_ends
 from solver.rendezvous import Held, RendezvousDeadlockError, run
 from strategies.lowering.as_program import LoweredPrograms
-from strategies.lowering.transfers import receive, send, token_of
+from strategies.lowering.transfers import receive, send, token_of, wait_for_send
 from strategies.model.actions import Op
 from strategies.model.communicators import COMMUNICATORS, MEANINGS, RELEASED, queues
 from strategies.order_files.schedule_file import Fault
@@ -120,10 +120,18 @@ def _reason(held: Held, lowered: LoweredPrograms, places: Mapping[End, tuple[int
         return f"stands behind {in_front} on {_queue_name(held, lowered, communicators)}"
     if held.waiting is None:
         return f"follows {in_front}"
-    program = lowered.programs[held.device]
-    blocked = next(each.name for each in program[held.waiting :] if isinstance(each, Compute))
-    column = lowered.columns[held.device][held.waiting] + 1
-    return f"comes after {blocked} (column {column}), which waits for {in_front}"
+    column = lowered.columns[held.device][held.waiting]
+    blocked = _waiting_action(held, lowered, column)
+    return f"comes after {blocked} (column {column + 1}), which waits for {in_front}"
+
+
+def _waiting_action(held: Held, lowered: LoweredPrograms, column: int) -> object:
+    """Return the computation of a column that waits, or else what only waits: for a send, or at the end."""
+    here = zip(lowered.programs[held.device], lowered.columns[held.device], strict=True)
+    computing = (each.name for each, place in here if place == column and isinstance(each, Compute))
+    transfer = held.by.transfer
+    last = wait_for_send(transfer) if isinstance(transfer, Op) and held.by.is_send else "the last computation"
+    return next(computing, last)
 
 
 def _queue_name(held: Held, lowered: LoweredPrograms, communicators: str) -> str:

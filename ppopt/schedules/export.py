@@ -15,12 +15,13 @@ from solver.errors import InputError
 from solver.problem import Block, Placed
 from strategies.lowering.by_time import lower_by_time
 from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
+from strategies.lowering.side_actions import GRADIENTS, SHARDS
 from strategies.model.actions import PipelineAction
 from strategies.model.numbers import in_one_line
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.exported_order import ExportedOrder, export_order
-from strategies.order_files.schedule_file import Aside, Token, is_copy
+from strategies.order_files.schedule_file import COPIES, Aside, Token, is_copy
 
 if TYPE_CHECKING:
     from ppopt.schedules.communicated import SideRun
@@ -115,17 +116,13 @@ def exported(schedule: NamedOrder, options: ExportOptions = AS_THEY_ARE) -> Expo
 
 def _notes_on_copies(schedule: NamedOrder, *, lowered: bool) -> Iterator[str]:
     """Say whether the file has a schedule's copies to the host, if it has any, and who reads them."""
-    if not any(is_copy(token) for row in _beside(schedule) for token in row):
+    sides = schedule.sides if isinstance(schedule, HasSides) else None
+    if sides is None or not any(is_copy(token) for row in sides.order.rows for token in row):
         return
     if lowered:
         yield "OFFLOAD, RELEASE and RELOAD are ppopt's own: PyTorch cannot load the file"
     else:
         yield "its copies to the host are not in the file; --lowered writes them"
-
-
-def _beside(schedule: NamedOrder) -> Sequence[Sequence[Token]]:
-    """Return the computations of a schedule with what its devices do beside them; nothing if that is nothing."""
-    return () if not isinstance(schedule, HasSides) or schedule.sides is None else schedule.sides.order.rows
 
 
 def _feed(schedule: NamedOrder, numbers: Mapping[int, int]) -> tuple[int, ...] | None:
@@ -169,13 +166,23 @@ def lowered_rows(schedule: NamedOrder, *, unshard: bool = False) -> list[list[To
     ends = {row.task: row.end for row in schedule.rows}
     actions = (action for order in schedule.actions for action in order)
     by_action = {action: ends[action.first if isinstance(action, Block) else action] for action in actions}
-    beside = [list(row) for row in _beside(schedule)]
-    found = {token.kind for row in beside for token in row if isinstance(token, Aside)}
-    if unshard and "UNSHARD" not in found:
-        beside = [with_shards(row) for row in beside]
-    if "REDUCE_GRAD" not in found:
-        beside = [with_reduced_gradients(row) for row in beside]
+    beside = _beside(schedule, unshard=unshard)
     return lower_by_time(schedule.actions, schedule.layout, by_action, shards=unshard, beside=beside)
+
+
+def _beside(schedule: NamedOrder, *, unshard: bool) -> list[list[Token]] | None:
+    """Return the actions of each device with its gathers, reductions and copies, where its pipeline places them."""
+    if not isinstance(schedule, HasSides) or schedule.sides is None:
+        return None
+    kinds = {GRADIENTS, *(SHARDS if unshard else ()), *COPIES}
+    rows = [
+        [token for token in row if not isinstance(token, Aside) or token.kind in kinds]
+        for row in schedule.sides.order.rows
+    ]
+    found = {token.kind for row in rows for token in row if isinstance(token, Aside)}
+    if unshard and not found & set(SHARDS):
+        rows = [with_shards(row) for row in rows]
+    return rows if GRADIENTS in found else [with_reduced_gradients(row) for row in rows]
 
 
 def export(

@@ -11,13 +11,14 @@ from typing import Any
 from ppopt.process.garbage import collection_paused
 from ppopt.schedules.communicator_verdicts import crossing_faults
 from solver.errors import InputError
-from strategies.faults.order_faults import CheckedFile, check_communication, check_copies, check_file
+from strategies.faults.order_faults import CheckedFile, check_beside, check_communication, check_copies, check_file
 from strategies.language.orders import parse_strategy
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
-from strategies.lowering.transfers import is_lowered
+from strategies.lowering.side_actions import GRADIENTS, SHARDS
+from strategies.lowering.transfers import has_beside, is_lowered
 from strategies.model.numbers import in_one_line
 from strategies.order_files.given_order import GivenOrder, Named
-from strategies.order_files.schedule_file import Fault, ScheduleFile, read_schedule_file
+from strategies.order_files.schedule_file import Aside, Fault, ScheduleFile, read_schedule_file
 
 MOST_TOLD = 20
 """The most faults reported; only ``ppopt check`` reports more."""
@@ -92,7 +93,7 @@ def read_given_order(path: str | Path) -> GivenOrder:
         _refuse_faults(file.name, checked.faults)
         raise AssertionError("a file without a placement has faults")
     rows = file.rows if is_lowered(file.rows) else None
-    beside = file.rows if file.set_aside else None
+    beside = file.rows if has_beside(file.rows) else None
     return GivenOrder(file.name, checked.placement, file.orders, file.notes, rows, beside)
 
 
@@ -115,6 +116,26 @@ def refuse_copy_faults(given: GivenOrder) -> None:
     if given.beside is not None:
         file = ScheduleFile(given.name, given.beside)
         _refuse_faults(given.name, check_copies(CheckedFile(file, (), given.placement)).faults)
+
+
+def refuse_faults_beside(given: GivenOrder) -> None:
+    """Refuse a file that gathers, releases or reduces wrongly; if there are many faults, report only the first.
+
+    Raises
+    ------
+    InputError
+        With each of the faults.
+    """
+    kinds = {token.kind for row in given.beside or () for token in row if isinstance(token, Aside)}
+    if given.beside is None or not kinds & {GRADIENTS, *SHARDS}:
+        return
+    if len(given.placement.homes) > 1:
+        raise InputError(
+            f"{given.name}: is bidirectional, and says what is gathered or reduced when; ppopt places that by itself "
+            "in such an order, so leave it out of the file"
+        )
+    file = ScheduleFile(given.name, given.beside)
+    _refuse_faults(given.name, check_beside(CheckedFile(file, (), given.placement)).faults)
 
 
 def refuse_communication_faults(given: GivenOrder) -> None:

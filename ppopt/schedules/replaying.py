@@ -18,6 +18,7 @@ from solver.errors import InputError
 from solver.problem import Placed, Problem
 from solver.replay import choose_engine, timeline
 from solver.states import EngineChoice
+from strategies.lowering.receive_buffers import ReceiveBuffers
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
@@ -87,9 +88,10 @@ def replay_orders(
         raise
     transfers: Mapping[Op, Transferred] = {}
     placed_by, sides = "", None
+    buffers: tuple[ReceiveBuffers, ...] = ()
     if pipeline.follows_lowering:
         order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched)
-        rows, transfers, placed_by, sides = communicate(order)
+        rows, transfers, placed_by, buffers, sides = communicate(order)
     elif problem.moves:
         transfers = moved_by_links(problem, rows)
     beside = None if sides is None else sides.beside
@@ -113,6 +115,7 @@ def replay_orders(
         unhindered_makespan=_makespan(problem, unhindered) + pipeline.after if pipeline.waits else None,
         transfers=transfers,
         placed_by=placed_by,
+        receive_buffers=buffers,
         lowered=None if given is None else given.lowered,
         sides=sides,
     )
@@ -120,9 +123,36 @@ def replay_orders(
 
 def _with_each_number(pipeline: Pipeline, placement: Placement) -> Iterator[Pipeline]:
     """Let 1, 2, … stages of a device have their parameters at once."""
-    assert pipeline.sharding is not None
     for number in range(1, max(map(len, placement.local_stages)) + 1):
-        yield pipeline.model_copy(update={"sharding": pipeline.sharding.model_copy(update={"resident": number})})
+        yield pipeline.with_resident(number)
+
+
+def with_each_resident(schedule: Schedule) -> list[Schedule]:
+    """Replay a schedule with 1, 2, … stages of a device that have their parameters at once.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        The schedule.
+
+    Returns
+    -------
+    list of Schedule
+        One for each number; the schedule alone where nothing is sharded, or where its file says what is gathered when.
+    """
+    sides = schedule.sides
+    if schedule.pipeline.sharding is None or sides is None or sides.order.gathers_as_given or schedule.lowered:
+        return [schedule]
+    found: list[Schedule] = []
+    for each in _with_each_number(schedule.pipeline, schedule.layout):
+        label, orders = schedule.strategy, schedule.actions
+        made = replay_orders(label, each, schedule.layout, orders, "graph", searched=schedule.is_searched)
+        kept = {
+            key: getattr(schedule, key)
+            for key in ("status", "objective", "proven", "bound_held_by", "allowed", "notes")
+        }
+        found.append(replace(made, **kept))
+    return found
 
 
 def _shortest_that_fits(schedules: Iterable[Schedule]) -> Schedule:

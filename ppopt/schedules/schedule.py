@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from strategies.language.orders import actions_as_text
 from strategies.language.registry import all_strategies
 from strategies.layouts.runs_in import Framework, runs_in
 from strategies.lowering.by_time import BY_TIME
+from strategies.lowering.receive_buffers import ReceiveBuffers, by_figure
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.cuts import counts_by_kind
 from strategies.model.pipeline import Pipeline
@@ -115,11 +116,13 @@ class Schedule:
     rows : list of Placed
         When each operation runs, in exact ticks of 1 / ``problem.ticks_per_unit``.
     unhindered_makespan : Fraction or None
-        The makespan without waits of transfers, if transfers can wait (``p2p`` is not ``async``).
+        The makespan without waits of transfers and without work beside computing, if there can be any.
     transfers : mapping of Op to Transferred
         If transfers can wait: when each result moves, by its producer.
     placed_by : str
         Whose placement of sends and receives it is: ``time``, ``the file``, or a framework's; empty if they need none.
+    receive_buffers : tuple of ReceiveBuffers
+        If sends and receives are placed: the most buffers that each device holds for its receives.
     lowered : list of list of (Op, Block, Aside or None), or None
         The cells of the schedule's file, if that contains communication.
     sides : SideRun or None
@@ -147,6 +150,7 @@ class Schedule:
     unhindered_makespan: Fraction | None = None
     transfers: Mapping[Op, Transferred] = field(default_factory=dict)
     placed_by: str = ""
+    receive_buffers: tuple[ReceiveBuffers, ...] = ()
     lowered: Sequence[Sequence[Token | None]] | None = None
     sides: SideRun | None = None
 
@@ -160,7 +164,7 @@ class Schedule:
 
     @property
     def communication_share(self) -> float | None:
-        """The relative increase of the makespan due to waiting transfers; None if none can wait (``p2p: async``)."""
+        """The relative increase of the makespan by waiting transfers and work beside computing; None without both."""
         if self.unhindered_makespan is None:
             return None
         return float(self.exact_makespan / self.unhindered_makespan - 1)
@@ -174,8 +178,12 @@ class Schedule:
 
     @cached_property
     def problem_as_run(self) -> Problem:
-        """The problem with the actual lags of transfers, so that waits are explained by them."""
-        return as_it_ran(self.problem, self.rows, self.transfers) if self.transfers else self.problem
+        """The problem with the actual lags of transfers, gathers and reloads, so that waits are explained by them."""
+        problem = self.problem
+        if self.sides is not None:
+            added = self.sides.order.awaited(self.rows, self.sides.beside.rows)
+            problem = replace(problem, precedences=[*problem.precedences, *added])
+        return as_it_ran(problem, self.rows, self.transfers) if self.transfers else problem
 
     noise: NoiseFigures | None = None
 
@@ -201,8 +209,9 @@ class Schedule:
         """The span without rounding."""
         ends: dict[int, tuple[int, int]] = {}
         for row in self._rows_and_side_actions:
+            is_action = row.task in self.problem.tasks  # a gather ahead of the first action is not part of the span
             first, last = ends.get(row.device, (row.start, row.end))
-            ends[row.device] = min(first, row.start), max(last, row.end)
+            ends[row.device] = min(first, row.start) if is_action else first, max(last, row.end)
         return Fraction(max(last - first for first, last in ends.values()), self.problem.ticks_per_unit)
 
     @property
@@ -337,7 +346,8 @@ class Schedule:
         """What the devices wait for, and for how long, in ticks."""
         from reports.idle import explain_idle
 
-        return explain_idle(self.problem_as_run, self.rows).with_overhead(self.overhead_ticks)
+        beside = () if self.sides is None else self.sides.beside.rows
+        return explain_idle(self.problem_as_run, self.rows, beside).with_overhead(self.overhead_ticks)
 
     @cached_property
     def dag(self) -> nx.DiGraph[Action]:
@@ -383,24 +393,29 @@ class Schedule:
         if self.sides is None or self.pipeline.sharding is None:
             return {}
         sharding, costs = self.pipeline.sharding, self.pipeline.side_costs
-        by_device = [0] * self.pipeline.devices
+        by_stage, by_device = [0] * len(costs), [0] * self.pipeline.devices
+        moved = [Fraction(0)] * self.pipeline.devices
         for each, _ in self.sides.order.every:
-            by_device[each.device] += each.action.kind == "UNSHARD"
+            if each.action.kind == "UNSHARD":
+                by_stage[each.action.stage] += 1
+                by_device[each.device] += 1
+                moved[each.device] += costs[each.action.stage].gather
         values: dict[str, Any] = {
-            "resident": sharding.resident,
-            "gathers": self.gathers,
+            "resident": None if self.sides.order.gathers_as_given else sharding.resident,
+            "gathers": by_stage,
             "gathers_by_device": by_device,
         }
         if sharding.bandwidth is not None:
             rate = sharding.bandwidth
-            pairs = zip(self.gathers, costs, strict=True)
+            pairs = zip(by_stage, costs, strict=True)
             values["gathered_bytes"] = [float(number * cost.gather * rate) for number, cost in pairs]
+            values["gathered_bytes_by_device"] = [float(time * rate) for time in moved]
         return values
 
     @property
     def gathers(self) -> list[int]:
         """How often each stage's parameters are gathered, on all its devices; empty without sharding."""
-        return [] if self.sides is None else self.sides.order.gathers(self.pipeline.stages or 0)
+        return list(self._side_values().get("gathers", ()))
 
     def _communication_values(self) -> dict[str, Any]:
         if self.unhindered_makespan is None:
@@ -411,6 +426,7 @@ class Schedule:
             "placed_by": self.placed_by or None,
             "makespan_async": float(self.unhindered_makespan),
             "communication": self.communication_share,
+            **({"receive_buffers": by_figure(self.receive_buffers)} if self.receive_buffers else {}),
         }
 
     def export(

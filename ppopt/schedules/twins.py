@@ -31,6 +31,7 @@ def _are_twins(one: Schedule, other: Schedule) -> bool:
         and one.pipeline.costs == other.pipeline.costs
         and one.rows == other.rows
         and one.placed_by == other.placed_by
+        and one.pipeline.sharding == other.pipeline.sharding
     )
 
 

@@ -62,10 +62,10 @@ def bubble_chart(section: Section) -> alt.LayerChart:
     figure = alt.param(
         name="figure",
         value="bubble_ratio",
-        bind=alt.binding_select(options=list(FIGURES), labels=_labels(section.unit), name="Figure "),
+        bind=alt.binding_select(options=list(FIGURES), labels=_labels(section.units.time), name="Figure "),
     )
     axis_end = _axis_end(section)
-    layers = [*_bars(section, axis_end), *_lines(reference_lines(section), axis_end, section.unit)]
+    layers = [*_bars(section, axis_end), *_lines(reference_lines(section), axis_end, section.units.time)]
     return alt.LayerChart(layer=layers, width="container", height=ROWS).add_params(figure, all_schedules())
 
 
@@ -87,12 +87,12 @@ def _axis_text(unit: str) -> str:
 def _bars(section: Section, axis_end: str) -> list[alt.Chart]:
     records = schedule_records(section)
     colours = colour_of("state", STATE_COLOURS, records, symbolType="square", offset=32)
-    base = row_chart(records).transform_calculate(value="datum[figure]", text=_value_text(section.unit))
+    base = row_chart(records).transform_calculate(value="datum[figure]", text=_value_text(section.units.time))
     y = alt.Y("name:N", sort=[each["name"] for each in records], title=None)
     x = alt.X(
         "value:Q",
         title=None,
-        axis=alt.Axis(labelExpr=_axis_text(section.unit), tickCount=6),
+        axis=alt.Axis(labelExpr=_axis_text(section.units.time), tickCount=6),
         scale=alt.Scale(domainMax=alt.ExprRef(axis_end)),
     )
     bars = base.mark_bar(cornerRadiusEnd=2).encode(
@@ -132,7 +132,7 @@ _WRITTEN = (*_TIMES, *_MEMORIES, "bubble_ratio", "bubble_over_ideal", "share", "
 
 def tooltips(*fields: str, section: Section) -> list[alt.Tooltip]:
     """Make the tooltips of a chart's fields; figures are the texts that their rows have for them."""
-    units = dict.fromkeys(_TIMES, section.unit) | dict.fromkeys(_MEMORIES, section.units.memory)
+    units = dict.fromkeys(_TIMES, section.units.time) | dict.fromkeys(_MEMORIES, section.units.memory)
     return [
         alt.Tooltip(
             f"{field}_text:N" if field in _WRITTEN else f"{field}:N",
@@ -211,7 +211,7 @@ def bubble_sentence(section: Section) -> str:
 
 def bubble_table(section: Section) -> Table:
     """Put the three figures of each schedule into a table."""
-    header = ["schedule", "bubble ratio", "bubble over ideal", titled("makespan", section.unit)]
+    header = ["schedule", "bubble ratio", "bubble over ideal", titled("makespan", section.units.time)]
     rows = []
     for each in section.schedules:
         figures = each.summary.figures

@@ -44,13 +44,13 @@ def cut_chart(section: Section) -> alt.Chart:
         .mark_bar(stroke="white", strokeWidth=1)
         .encode(
             y=alt.Y("device:O", title="device"),
-            x=alt.X("time:Q", stack=True, title=titled("F + B of one microbatch", section.unit)),
+            x=alt.X("time:Q", stack=True, title=titled("F + B of one microbatch", section.units.time)),
             order="place:Q",
             color=alt.Color("kind:N", scale=colours, sort=kinds, title=None, legend=alt.Legend(orient="top")),
             opacity=alt.condition("datum.recomputed == 'yes'", alt.value(RECOMPUTED_OPACITY), alt.value(1)),
             tooltip=[
                 *tooltips("device", "stage", "kind", "layers", "recomputed", section=section),
-                alt.Tooltip("time_text:N", title=titled("F + B", section.unit)),
+                alt.Tooltip("time_text:N", title=titled("F + B", section.units.time)),
                 alt.Tooltip("static_text:N", title=titled("static memory", section.units.memory)),
             ],
         )
@@ -120,9 +120,9 @@ def cut_sentence(section: Section) -> str:
         work[held.device] += held.time
     least, most = min(work), max(work)
     text = f"In {best.summary.name}, device {work.index(most)} works longest per microbatch, "
-    text += with_unit(grouped(most), section.unit)
+    text += with_unit(grouped(most), section.units.time)
     if least < most:
-        text += f"; device {work.index(least)} works least, {with_unit(grouped(least), section.unit)}"
+        text += f"; device {work.index(least)} works least, {with_unit(grouped(least), section.units.time)}"
     again = sum(held.count for held in best.cut if held.recomputed)
     if again:
         text += f". The paler layers, {again} of {sum(held.count for held in best.cut)}, are recomputed"

@@ -16,7 +16,7 @@ from reports.charts.label_places import LINE_HEIGHT, NARROWEST, Box, Sheet, text
 from reports.charts.panel import Panel, Table
 from reports.charts.point_names import ARROW, Named
 from reports.content import Section
-from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
+from reports.frontier_points import CopiedPoint, FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import grouped, percent, titled, with_unit
 
 HEIGHT = 460
@@ -360,13 +360,13 @@ def frontier_sentence(section: Section) -> str:
 def frontier_table(section: Section) -> Table:
     """Put the points of the memory frontier into a table."""
     shown = section.frontier
-    copies = () if shown is None or shown.copies is None else shown.copies.points
-    points = () if shown is None else (*shown.points, *copies)
+    points: list[FrontierPoint | CopiedPoint] = [] if shown is None else [*shown.points]
+    points += [] if shown is None or shown.copies is None else shown.copies.points
     rows = [
         [grouped(each.limit), each.name, each.placement, grouped(each.makespan), grouped(each.bound), percent(each.gap)]
         for each in points
     ]
-    times = [titled(title, section.unit) for title in ("makespan", "bound")]
+    times = [titled(title, section.units.time) for title in ("makespan", "bound")]
     return Table([titled("limit", section.units.memory), "schedule", "placement", *times, "gap"], rows)
 
 

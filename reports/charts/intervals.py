@@ -32,7 +32,7 @@ def noise_chart(section: Section) -> alt.LayerChart:
     y = alt.Y("name:N", sort=[record["name"] for record in records], title=None)
     tooltip = [
         alt.Tooltip("name:N"),
-        *(alt.Tooltip(f"{key}_text:N", title=titled(title, section.unit)) for key, title in _TITLES.items()),
+        *(alt.Tooltip(f"{key}_text:N", title=titled(title, section.units.time)) for key, title in _TITLES.items()),
         alt.Tooltip("best:N", title="is the best"),
     ]
     base = row_chart(records)
@@ -40,7 +40,7 @@ def noise_chart(section: Section) -> alt.LayerChart:
         y=y,
         x=alt.X(
             "low:Q",
-            title=titled("makespan", section.unit),
+            title=titled("makespan", section.units.time),
             scale=scale,
             axis=alt.Axis(format=EXACT, tickCount=6),
         ),
@@ -107,7 +107,7 @@ def noisy_rows(section: Section) -> list[NoisyRow]:
 
 def interval_table(section: Section) -> Table:
     """Put the figures of each schedule under noise into a table."""
-    times = [titled(title, section.unit) for title in ("mean", "5 %", "95 %", "without noise")]
+    times = [titled(title, section.units.time) for title in ("mean", "5 %", "95 %", "without noise")]
     rows, shown = [], [each for each in section.schedules if each.noise is not None]
     for each in shown:
         if each.noise is not None:

@@ -250,7 +250,7 @@ def ladder_table(section: Section) -> Table:
     shown = [each for each in section.schedules if each.ladder is not None]
     steps = [step for step in STEP_TITLES if any(getattr(each.ladder, step) for each in shown)]
     titles = "ideal", *(STEP_TITLES[step] for step in steps), "makespan"
-    header = ["schedule", *(titled(title, section.unit) for title in titles), "memory limit"]
+    header = ["schedule", *(titled(title, section.units.time) for title in titles), "memory limit"]
     rows = [
         [
             label(each),
@@ -329,7 +329,7 @@ def devices_table(section: Section) -> Table:
         ]
         for each, device, idle in shown
     ]
-    header = ["schedule and device", *(titled(each, section.unit) for each in CAUSE_TITLES.values())]
+    header = ["schedule and device", *(titled(each, section.units.time) for each in CAUSE_TITLES.values())]
     return Table(header, rows, focus_of(section, [each for each, _, _ in shown]))
 
 

@@ -39,7 +39,7 @@ def margins_chart(section: Section) -> alt.LayerChart:
     changes = [
         {
             "overhead": each.value,
-            "overhead_text": each.amount(section.unit),
+            "overhead_text": each.amount(section.units.time),
             "text": f"{each.leader} until here, then {each.overtaken_by}",
         }
         for each in margins.margins
@@ -49,16 +49,18 @@ def margins_chart(section: Section) -> alt.LayerChart:
     title = "more overhead for each operation" if margins.added else "overhead of each operation"
     x = alt.X(
         "overhead:Q",
-        title=titled(title, section.unit),
+        title=titled(title, section.units.time),
         scale=alt.Scale(domain=[min(ends), max(ends)], nice=False),
         axis=alt.Axis(format=EXACT, tickCount=8),
     )
     names = [curve.name for curve in margins.curves]
     dashes = [_DASHES[place % len(_DASHES)] for place in range(len(names))]
-    amounts = [alt.Tooltip(f"{field}_text:N", title=titled(field, section.unit)) for field in ("overhead", "makespan")]
+    amounts = [
+        alt.Tooltip(f"{field}_text:N", title=titled(field, section.units.time)) for field in ("overhead", "makespan")
+    ]
     y = alt.Y(
         "makespan:Q",
-        title=titled("makespan", section.unit),
+        title=titled("makespan", section.units.time),
         scale=alt.Scale(zero=False),
         axis=alt.Axis(format=EXACT, tickCount=6),
     )
@@ -91,7 +93,7 @@ def margins_sentence(section: Section) -> str:
 
 def margins_table(section: Section) -> Table:
     """Put each change of the lead into a table."""
-    rows = [[each.where(section.unit), each.leader, each.overtaken_by] for each in section.margins.margins]
+    rows = [[each.where(section.units.time), each.leader, each.overtaken_by] for each in section.margins.margins]
     return Table(["the lead changes where", "from", "to"], rows)
 
 

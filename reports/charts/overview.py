@@ -81,7 +81,7 @@ def overview_chart(presented: Presented) -> alt.Chart:
         .encode(
             x=alt.X(
                 "from:Q",
-                title=titled("time", presented.summary.unit),
+                title=titled("time", presented.summary.units.time),
                 scale=alt.Scale(domain=[start, start + makespan], nice=False),
             ),
             x2="to:Q",
@@ -104,7 +104,7 @@ def overview_chart(presented: Presented) -> alt.Chart:
             ),
             tooltip=[
                 alt.Tooltip("device:O"),
-                alt.Tooltip("from:Q", title=titled("from", presented.summary.unit), format=",.7~r"),
+                alt.Tooltip("from:Q", title=titled("from", presented.summary.units.time), format=",.7~r"),
                 alt.Tooltip("idle:Q", format=".0%"),
             ],
         )

@@ -108,7 +108,7 @@ def places(presented: Presented) -> list[int]:
 
 def bar_rows(presented: Presented) -> list[dict[str, Any]]:
     """Make the rows of a timeline chart, one per bar, with texts for tooltips."""
-    scale, unit = presented.problem.ticks_per_unit, presented.summary.unit
+    scale, unit = presented.problem.ticks_per_unit, presented.summary.units.time
     where, homes = places(presented), {row.task: row.device for row in presented.timeline}
     shades = colours(max(where, default=0) + 1)
     tints = ramp(max((operation(row.task).microbatch for row in presented.timeline), default=0) + 1)

@@ -42,7 +42,7 @@ def timeline_chart(presented: Presented, highest: float | None = None) -> alt.La
         Readers can drag it, and zoom with the wheel while holding the control key. A menu sets the parameter
         ``colour_by`` (``kind`` or ``microbatch``), and a checkbox sets ``critical_path``.
     """
-    start, unit = timeline_start(presented), presented.summary.unit
+    start, unit = timeline_start(presented), presented.summary.units.time
     chart = timeline_layers(
         presented.problem.devices,
         start,

@@ -61,7 +61,7 @@ def memory_chart(section: Section) -> alt.LayerChart:
     )
     y = alt.Y(
         "makespan:Q",
-        title=titled("makespan", section.unit),
+        title=titled("makespan", section.units.time),
         scale=layout.points.y.scale,
         axis=alt.Axis(format=EXACT, tickCount=6),
     )
@@ -202,13 +202,13 @@ def _layout(section: Section, records: Sequence[Mapping[str, Any]], field: str, 
         names.setdefault((each[field], each["makespan"]), []).append(each["name"])
     others = [point for each in records if (point := (each[field], each["makespan"])) not in names]
     amounts = {(each[field], each["makespan"]): _amount_beyond(each, field, x, section) for each in named}
-    return _Layout(Named(x, y, (field, "makespan"), names, others, amounts), limit, section.bound, section.unit)
+    return _Layout(Named(x, y, (field, "makespan"), names, others, amounts), limit, section.bound, section.units.time)
 
 
 def _amount_beyond(record: Mapping[str, Any], field: str, x: Axis, section: Section) -> str:
     """Write the value that lies beyond an edge: the memory, or else the makespan."""
     if x.low <= record[field] <= x.high:
-        return with_unit(str(record["makespan_text"]), section.unit)
+        return with_unit(str(record["makespan_text"]), section.units.time)
     return with_unit(str(record[f"{field}_text"]), section.units.memory if field == "peak_memory" else "")
 
 
@@ -253,7 +253,7 @@ def memory_sentence(section: Section) -> str:
 def memory_table(section: Section) -> Table:
     """Put makespan, peak memory and the fraction of the limit into a table."""
     rows = [[label(each), makespan_text(each), grouped(each.peak), share_text(each)] for each in section.schedules]
-    titles = titled("makespan", section.unit), titled("peak memory", section.units.memory)
+    titles = titled("makespan", section.units.time), titled("peak memory", section.units.memory)
     return Table(["schedule", *titles, "of the limit"], rows, focus_of(section, section.schedules))
 
 

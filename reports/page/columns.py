@@ -77,7 +77,7 @@ def columns(presented: Presented) -> dict[str, Any]:
     free[[low for low, high in pairwise(bounds) if low < high]] = 0
     gap = ticks.of(begins - free)
     return {
-        "unit": presented.summary.unit,
+        "unit": presented.summary.units.time,
         "scale": presented.problem.ticks_per_unit / ticks.size,
         "origin": first // ticks.size,
         "amounts": presented.problem.amounts_per_unit / amounts.size,

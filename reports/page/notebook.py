@@ -30,7 +30,7 @@ def timeline_html(presented: Presented) -> str:
     form, kind = ("svg", "svg+xml") if len(presented.timeline) <= MOST_DRAWN else ("png", "png")
     content = base64.b64encode(picture(any_timeline_chart(presented), form)).decode()
     row, figures = presented.summary, presented.summary.figures
-    makespan = with_unit(grouped(figures.makespan, digits_of(row.status)), row.unit)
+    makespan = with_unit(grouped(figures.makespan, digits_of(row.status)), row.units.time)
     words = (
         f"makespan {makespan}, {percent(figures.bubble_ratio)} idle, "
         f"peak memory {grouped(max(figures.peak_memory))}, {row.status}"

@@ -95,7 +95,7 @@ class SectionView:
     @property
     def margin(self) -> str:
         """How far the verdict holds."""
-        return "" if self.section.headline else self.section.margins.sentences(self.section.unit)
+        return "" if self.section.headline else self.section.margins.sentences(self.section.units.time)
 
     @property
     def tiles(self) -> list[Tile]:
@@ -235,6 +235,25 @@ def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[st
         yield "transfers", ", ".join(str(part) for part in parts if part)
 
 
+def _costs_beside(pipeline: Mapping[str, Any], unit: str, held: str) -> Iterator[tuple[str, str]]:
+    """Yield what devices do beside computing."""
+    times = ("all_gather", "reduce_scatter", "all_reduce", "time", "back")
+    for part in ("sharding", "data_parallel", "offload"):
+        for key, value in pipeline.get(part, {}).items():
+            its_unit = unit if key in times else held if key in ("weights", "gradients") else ""
+            name = part if key == "all_reduce" else f"{part} {key}"
+            yield name.replace("_", " "), with_unit(_of_parts(value), its_unit)
+
+
+def _of_parts(value: Any) -> str:
+    """Write a number, a word, yes or no, or a number for each stage or each kind of layers."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {grouped(each)}" for name, each in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else _amount(value)
+
+
 def _microbatches(given: object) -> str:
     """Write the number of microbatches, and whether they are listed with their sizes."""
     if not isinstance(given, list):
@@ -251,6 +270,7 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         ("microbatches", _microbatches(pipeline["microbatches"])),
         *((name.replace("_", " "), with_unit(_amount(value), unit)) for name, value in times.items()),
         *_transfer_costs(pipeline, unit),
+        *_costs_beside(pipeline, unit, held),
     ]
     if "layers" in pipeline:
         parts.append(("layers", ", ".join(f"{kind['count']} {kind['name']}" for kind in pipeline["layers"])))

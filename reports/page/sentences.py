@@ -46,7 +46,7 @@ def shared_notes(section: Section) -> Iterator[tuple[str, str]]:
 def timeline(presented: Presented) -> str:
     """Say how long a schedule takes, how much it idles, and what was proven about it."""
     summary, figures = presented.summary, presented.summary.figures
-    makespan = with_unit(grouped(figures.makespan, digits_of(summary.status)), summary.unit)
+    makespan = with_unit(grouped(figures.makespan, digits_of(summary.status)), summary.units.time)
     text = f"Makespan {makespan}, {percent(figures.bubble_ratio)} idle"
     text += f", peak memory {with_unit(grouped(presented.peak), summary.units.memory)}"
     if summary.over:

@@ -20,11 +20,12 @@ class Cell:
 
 def number_titles(section: Section) -> list[str]:
     """Return the header of the table of numbers."""
-    makespan, bound, span = (titled(title, section.unit) for title in ("makespan", "bound", "span"))
+    makespan, bound, span = (titled(title, section.units.time) for title in ("makespan", "bound", "span"))
+    memory = titled("peak memory", section.units.memory)
     compared = [] if section.baseline is None else [f"vs {section.baseline.name}"]
     return [
         "schedule", makespan, *compared, bound, "gap", "status", "bubble ratio", "over ideal", span, "span bubble",
-        "peak memory", "placement", "stages", *(["communication"] if _waits(section) else []),
+        memory, "placement", "stages", *(["communication"] if _waits(section) else []),
         *([RUNS_IN] if tells_frameworks([each.summary for each in section.schedules]) else []),
     ]  # fmt: skip
 

@@ -130,7 +130,7 @@ class Timelines:
         return Drawn(
             key=key,
             name=label(presented),
-            makespan=in_best_unit(summary.figures.makespan, summary.unit),
+            makespan=in_best_unit(summary.figures.makespan, summary.units.time),
             sentence=sentences.timeline(presented),
             notes=tuple(note for note in presented.notes if note not in self.shared),
             data=data,

@@ -100,7 +100,7 @@ def replay_data(section: Section, place: int) -> dict[str, Any] | None:
         "overhead": section.what_if.overhead,
         "after": section.what_if.after,
         "devices": devices,
-        "unit": section.unit,
+        "unit": section.units.time,
         "schedules": [
             {
                 "key": f"timeline-{place}-{rank}",

@@ -9,9 +9,9 @@ from itertools import groupby
 from typing import Protocol
 
 from strategies.faults.deadlock import Place
-from strategies.lowering.transfers import end_of, receive, send
+from strategies.lowering.transfers import end_of, receive, send, waited_send
 from strategies.model.actions import Op
-from strategies.order_files.schedule_file import Aside, Fault, Token, ops_of
+from strategies.order_files.schedule_file import Aside, Fault, Token, ops_of, unreadable
 
 
 class Computations(Protocol):
@@ -44,7 +44,7 @@ class _TransferEnds:
 def communication_faults(
     rows: Sequence[Sequence[Token | None]], unreadable: Iterable[tuple[int | None, int | None]], said: Computations
 ) -> Iterator[Fault]:
-    """Yield the faults of sends, receives, the reduction of gradients, shards, and empty cells.
+    """Yield the faults of sends, receives, waits, the reduction of gradients, shards, unknown actions and empty cells.
 
     Parameters
     ----------
@@ -60,8 +60,32 @@ def communication_faults(
         for column, token in enumerate(cells):
             if token is None and (row, column) not in known:
                 yield Fault(row, column, "", "is an empty cell, which PyTorch refuses in a file with communication")
+    yield from unknown_actions(rows)
     yield from _transfer_faults(rows, said)
+    yield from _wait_faults(rows)
     yield from _gradient_faults(rows, said)
+    yield from _shard_faults(rows, said)
+
+
+def unknown_actions(rows: Sequence[Sequence[Token | None]]) -> Iterator[Fault]:
+    """Yield the actions that no PyTorch known here has."""
+    for token, place in _asides(rows):
+        if not token.is_known:
+            yield unreadable(*place, str(token))
+
+
+def faults_beside(rows: Sequence[Sequence[Token | None]], said: Computations) -> Iterator[Fault]:
+    """Yield the faults of the reduction of gradients and of shards, each only if the file has any.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of token or None
+        The cells of each device.
+    said : Computations
+        The computations of the file.
+    """
+    if any(token.kind == "REDUCE_GRAD" for token, _ in _asides(rows)):
+        yield from _gradient_faults(rows, said)
     yield from _shard_faults(rows, said)
 
 
@@ -198,6 +222,30 @@ def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
     for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
         values = [number for _, number in run]
         yield values[0], values[-1]
+
+
+def _wait_faults(rows: Sequence[Sequence[Token | None]]) -> Iterator[Fault]:
+    """Yield the waits that do not follow a send on their device, or wait for one again."""
+    sends = {
+        end.transfer: place for token, place in _asides(rows) if (end := end_of(token)) is not None and end.is_send
+    }
+    waits: dict[Op, Place] = {}
+    for token, place in _asides(rows):
+        transfer = waited_send(token)
+        if transfer is None:
+            continue
+        sent = sends.get(transfer)
+        if sent is None:
+            yield Fault(*place, str(token), f"waits for {send(transfer)}, which is missing")
+        elif sent.row != place.row:
+            yield Fault(*place, str(token), f"is on the wrong device: {send(transfer)} is on device {sent.row}")
+        elif sent.column > place.column:
+            text = f"comes before {send(transfer)} (column {sent.column + 1}), which it waits for"
+            yield Fault(*place, str(token), text)
+        elif transfer in waits:
+            text = f"appears twice; the first is in column {waits[transfer].column + 1}"
+            yield Fault(*place, str(token), text)
+        waits.setdefault(transfer, place)
 
 
 def _gradient_faults(rows: Sequence[Sequence[Token | None]], said: Computations) -> Iterator[Fault]:

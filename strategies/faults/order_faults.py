@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.faults.communication_faults import communication_faults
+from strategies.faults.communication_faults import communication_faults, faults_beside
 from strategies.faults.copy_faults import copy_faults
 from strategies.faults.deadlock import Place, find_deadlock, find_inversions
 from strategies.model.actions import Op
@@ -72,7 +72,21 @@ def check_communication(checked: CheckedFile) -> CheckedFile:
         A file that holds sends or receives, as `check_file` returns it.
     """
     unreadable = [(fault.row, fault.column) for fault in checked.file.faults]
-    more = communication_faults(checked.file.rows, unreadable, _Reading(checked.file))
+    return _with_faults(checked, communication_faults(checked.file.rows, unreadable, _Reading(checked.file)))
+
+
+def check_beside(checked: CheckedFile) -> CheckedFile:
+    """Check what a file says of gathers, releases and reductions, whether or not it holds transfers.
+
+    Parameters
+    ----------
+    checked : CheckedFile
+        A file, as `check_file` returns it.
+    """
+    return _with_faults(checked, faults_beside(checked.file.rows, _Reading(checked.file)))
+
+
+def _with_faults(checked: CheckedFile, more: Iterable[Fault]) -> CheckedFile:
     faults = sorted({*checked.faults, *more}, key=_by_place)
     return CheckedFile(checked.file, tuple(faults), None if faults else checked.placement)
 
@@ -85,8 +99,7 @@ def check_copies(checked: CheckedFile) -> CheckedFile:
     checked : CheckedFile
         As `check_file` or `check_communication` returns it.
     """
-    faults = sorted({*checked.faults, *copy_faults(checked.file.rows, _Reading(checked.file))}, key=_by_place)
-    return CheckedFile(checked.file, tuple(faults), None if faults else checked.placement)
+    return _with_faults(checked, copy_faults(checked.file.rows, _Reading(checked.file)))
 
 
 def _by_place(fault: Fault) -> tuple[float, float, str]:

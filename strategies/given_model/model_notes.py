@@ -40,6 +40,14 @@ def recut_notes(name: str, before: Pipeline, placement: Placement) -> Iterator[s
     yield from split_stage_notes(before, placement.homes[0])
 
 
+def open_stages_note(stages: int, devices: int) -> str:
+    """Say that times are read as those of a schedule's own stages, which another schedule beside it may change."""
+    return (
+        f"stages is not given, so times are read as those of {stages} stages; beside a schedule of "
+        f"{counted(devices, 'stage')} they are read as those of {devices}"
+    )
+
+
 def split_stage_notes(before: Pipeline, homes: Sequence[int]) -> Iterator[str]:
     """Name the stages that are heavier than the others and lie on several devices in a new cut.
 

@@ -14,6 +14,7 @@ from strategies.language.registry import Strategy
 from strategies.model.numbers import in_one_line, shown
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import PLACEMENTS, Placement
+from strategies.model.stage_costs import UNIT_TIMES, Times
 from strategies.order_files.given_order import GivenOrder, Named
 
 USUAL_STAGES_PER_DEVICE = 2
@@ -132,6 +133,13 @@ class GivenModel:
         stages = self.pipeline.stages or self.times_of or needed
         assert stages is not None
         return in_stages(self.pipeline, stages)
+
+    def reads_times_as_of(self, stages: int) -> bool:
+        """Return whether given times are read as those of a number of stages only because a schedule takes as many."""
+        if self.pipeline.times == Times.model_validate(UNIT_TIMES):
+            return False
+        open_ = self.pipeline.stages is None and self.pipeline.layers is None
+        return open_ and stages == (self.times_of or stages) and stages > self.pipeline.devices
 
     def cut_into(self, stages: int) -> Cut:
         """Cut the model into a number of stages."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from solver.problem import Key
-from solver.programs import Compute, Instruction, Post, SideAction, Transfer, Wait
-from strategies.lowering.transfers import Crossings, end_of
+from solver.programs import Compute, End, Instruction, Post, SideAction, Transfer, Wait
+from strategies.lowering.transfers import Crossings, end_of, waited_send
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.placements import Placement
 from strategies.order_files.schedule_file import Aside, Token
@@ -44,7 +44,8 @@ def as_programs(
     """Write a lowered order as programs.
 
     Each send and each receive is posted on its own, where it stands. An action waits for the receives of its inputs.
-    The waits for sends come at the very end, where they delay nothing.
+    It waits for a send where a `WAIT_SEND` says so. All other waits for sends come at the very end, where they delay
+    nothing.
 
     Parameters
     ----------
@@ -75,18 +76,20 @@ def _program(
 ) -> tuple[list[Instruction], list[int]]:
     program: list[Instruction] = []
     columns: list[int] = []
-    received: dict[Op, int] = {}
+    posted: dict[End, int] = {}
     for column, token in enumerate(row):
         if isinstance(token, Aside):
+            waited = waited_send(token)
             end = end_of(token)
-            if end is not None:
-                if not end.is_send:
-                    assert isinstance(end.transfer, Op)
-                    received[end.transfer] = len(program)
+            if waited is not None:
+                program.append(Wait(posted[End(waited, True)]))
+                columns.append(column)
+            elif end is not None:
+                posted[end] = len(program)
                 program.append(Post((end,)))
                 columns.append(column)
         elif token is not None:
-            waits = [Wait(received[transfer]) for transfer in crossings.consumed(token)]
+            waits = [Wait(posted[End(transfer, False)]) for transfer in crossings.consumed(token)]
             program += [*waits, Compute(token, duration(token))]
             columns += [column] * (len(waits) + 1)
     return program, columns

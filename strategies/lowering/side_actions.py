@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from solver.exact import in_ticks
-from solver.problem import Hold, Key, Placed, Problem, Task
+from solver.problem import Hold, Key, Placed, Precedence, Problem, Task
 from solver.programs import Compute, End, Instruction, Post, SideAction, Wait
 from strategies.lowering.as_program import LoweredPrograms
 from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
@@ -39,11 +39,14 @@ class SideOrder:
         What they cost.
     ticks : int
         Ticks per unit of time.
+    gathers_as_given : bool
+        Whether the order's file says what is gathered when, and not the number of resident stages.
     """
 
     rows: Sequence[Sequence[Token]]
     pipeline: Pipeline
     ticks: int
+    gathers_as_given: bool = False
 
     @property
     def every(self) -> Iterator[tuple[StreamAction, int]]:
@@ -108,10 +111,31 @@ class SideOrder:
             return time * item_size(self.pipeline, action.stage, action.microbatch)
         return {"UNSHARD": costs.gather, GRADIENTS: costs.reduce}.get(action.kind, Fraction(0))
 
-    def gathers(self, stages: int) -> list[int]:
-        """Count the gathers of each stage, on all its devices."""
-        counts = Counter(each.action.stage for each, _ in self.every if each.action.kind == "UNSHARD")
-        return [counts[stage] for stage in range(stages)]
+    def awaited(self, rows: Sequence[Placed], beside: Sequence[Placed]) -> Iterator[Precedence]:
+        """Yield what computations waited for beside results, as lags behind the ones after which that was posted.
+
+        Parameters
+        ----------
+        rows, beside : sequence of Placed
+            When each operation and each side action ran.
+        """
+        ends = {row.task: row.end for row in (*rows, *beside)}
+        for device, row in enumerate(self.rows):
+            turns: Counter[Aside] = Counter()
+            posted: dict[Aside, tuple[Op | None, int]] = {}
+            first = last = None
+            for token in row:
+                if isinstance(token, Aside):
+                    posted[token] = last, ends[StreamAction(device, token, turns[token])]
+                    turns[token] += 1
+                    continue
+                for op in ops_of(token):
+                    for before, end in (posted[need] for need in _needs(op) if need in posted):
+                        producer = first if before is None else before
+                        if producer is not None and end >= ends[producer]:
+                            yield producer, op, end - ends[producer]
+                last = ops_of(token)[-1]
+                first = first or last
 
     def holding(self, problem: Problem) -> Problem:
         """Return a problem whose tasks include the side actions, with all that they take and return.
@@ -205,16 +229,16 @@ def placed_beside(
     rows: list[list[Token]] = []
     for device, row in enumerate(cells):
         order = [token for token in row if not isinstance(token, Aside) or wanted.get(token.kind, False)]
+        if offload is not None and not found & set(COPIES):
+            order = with_offload(order, _copied(pipeline), offload.lead)
         if sharding is not None and not found & set(SHARDS):
             number = resident or int(sharding.resident)
             order = with_shards(order, number, sharding.ahead(device, number))
         if reduces and GRADIENTS not in found:
             at_the_end = pipeline.data_parallel is not None and not pipeline.data_parallel.overlap
             order = with_reduced_gradients(order, last=at_the_end)
-        if offload is not None and not found & set(COPIES):
-            order = with_offload(order, _copied(pipeline), offload.lead)
         rows.append(order)
-    return SideOrder(rows, pipeline, ticks)
+    return SideOrder(rows, pipeline, ticks, sharding is not None and bool(found & set(SHARDS)))
 
 
 def _copied(pipeline: Pipeline) -> Callable[[Op], bool]:

@@ -10,7 +10,7 @@ from solver.programs import End
 from strategies.lowering.stream_action import StreamAction
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.placements import Placement
-from strategies.order_files.schedule_file import COPIES, Aside, Token, ops_of
+from strategies.order_files.schedule_file import TRANSFERS, WAITS, Aside, Token, ops_of
 
 SENDS, RECEIVES = {"F": "SEND_F", "B": "SEND_B"}, {"F": "RECV_F", "B": "RECV_B"}
 
@@ -97,13 +97,27 @@ def receive(transfer: Op) -> Aside:
 
 def end_of(action: Aside) -> End | None:
     """Return the end of a transfer that an action is; None if it neither sends nor receives."""
-    if action.microbatch is None or action.kind in COPIES:
+    if action.kind not in TRANSFERS:
         return None
+    assert action.microbatch is not None
     kind = action.kind[-1]
     if action.kind.startswith("SEND"):
         return End(Op(action.stage, kind, action.microbatch), True)
     source = action.stage - (1 if kind == "F" else -1)
     return End(Op(source, kind, action.microbatch), False)
+
+
+def waited_send(action: Aside) -> Op | None:
+    """Return the transfer whose send an action waits for; None if it waits for none."""
+    if action.kind not in WAITS:
+        return None
+    assert action.microbatch is not None
+    return Op(action.stage, action.kind[-1], action.microbatch)
+
+
+def wait_for_send(transfer: Op) -> Aside:
+    """Return the action that waits until a result is sent; the inverse of `waited_send`."""
+    return Aside(transfer.stage, f"WAIT_{SENDS[transfer.kind]}", transfer.microbatch)
 
 
 def token_of(end: End) -> Aside:
@@ -115,8 +129,14 @@ def token_of(end: End) -> Aside:
 
 
 def is_lowered(rows: Iterable[Iterable[Token | None]]) -> bool:
-    """Return whether rows hold sends or receives."""
-    return any(isinstance(token, Aside) and end_of(token) is not None for row in rows for token in row)
+    """Return whether rows hold sends or receives, or waits for them."""
+    kinds = (*TRANSFERS, *WAITS)
+    return any(isinstance(token, Aside) and token.kind in kinds for row in rows for token in row)
+
+
+def has_beside(rows: Iterable[Iterable[Token | None]]) -> bool:
+    """Return whether rows hold anything beside computations and transfers."""
+    return any(isinstance(token, Aside) and end_of(token) is None for row in rows for token in row)
 
 
 def computing(rows: Sequence[Sequence[Token | None]]) -> list[list[PipelineAction]]:

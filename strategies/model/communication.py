@@ -207,9 +207,15 @@ class Communication(Part):
         latency = self._of_class(self.latency, source, destination)
         if self.bytes is None:
             return Hop(Fraction(0) if self.transfer is None else _at(self.transfer, boundary), latency)
-        size = self.bytes if kind == "F" or self.bytes_backward is None else self.bytes_backward
         assert self.bandwidth is not None
-        return Hop(_at(size, boundary) / self._of_class(self.bandwidth, source, destination), latency)
+        size = self.size(boundary, kind)
+        assert size is not None
+        return Hop(size / self._of_class(self.bandwidth, source, destination), latency)
+
+    def size(self, boundary: int, kind: str) -> Fraction | None:
+        """Return the bytes of a result over a boundary, for ``kind`` as in `hop`; None if they are not given."""
+        size = self.bytes if kind == "F" or self.bytes_backward is None else self.bytes_backward
+        return None if size is None else _at(size, boundary)
 
     def _of_class(self, value: Classed, source: int, destination: int) -> Fraction:
         if not isinstance(value, ByClass):

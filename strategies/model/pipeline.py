@@ -161,9 +161,20 @@ class Pipeline(PipelineFields):
         hop = self.communication.hop(boundary, source, destination, kind)
         if self.entries is None or not hop.transfer:
             return hop
+        return hop._replace(transfer=self._factor_on_size(boundary, kind, factors) * hop.transfer)
+
+    def result_size(self, boundary: int, kind: str = "F", factors: Factors | None = None) -> Fraction | None:
+        """Return the bytes of a result over a boundary, with ``kind`` and ``factors`` as in `hop`; None if unknown."""
+        size = None if self.communication is None else self.communication.size(boundary, kind)
+        return None if size is None else self._factor_on_size(boundary, kind, factors) * size
+
+    def _factor_on_size(self, boundary: int, kind: str, factors: Factors | None) -> Fraction:
+        """Return how much larger a result is than in the measured microbatch."""
+        if self.entries is None:
+            return Fraction(1)
         sender = boundary if kind == "F" else boundary + 1
         size, _ = (self.mean_factors if factors is None else factors).at(min(sender, (self.stages or 1) - 1))
-        return hop._replace(transfer=size * hop.transfer)
+        return size
 
     def hops(self, homes: Sequence[int]) -> Iterator[Hop]:
         """Yield the hops of a placement, both ways over each boundary between devices.
@@ -530,6 +541,17 @@ class Pipeline(PipelineFields):
         given = tuple(limit) if isinstance(limit, Sequence) else limit
         memory = self.memory.beside_layers if self.layers is not None else self.memory
         return self.model_copy(update={"memory": memory.model_copy(update={"limit": given})})
+
+    def with_resident(self, number: int | str) -> Pipeline:
+        """Return the pipeline with another number of stages whose parameters a device has at once.
+
+        Parameters
+        ----------
+        number : int or "auto"
+            The number.
+        """
+        assert self.sharding is not None
+        return self.model_copy(update={"sharding": self.sharding.model_copy(update={"resident": number})})
 
     def without_waiting(self) -> Pipeline:
         """Return the pipeline as bounds count it: transfers wait for nothing, and nothing runs beside computing."""

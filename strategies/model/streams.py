@@ -11,13 +11,25 @@ from pydantic import PlainValidator, model_validator
 from solver.counted import counted
 from strategies.model.cuts import ByKind
 from strategies.model.layers import Layers
-from strategies.model.numbers import PerStage, read_amount, read_count, read_duration, read_each, read_share, shown
-from strategies.model.part import Part, WrongKeyError
+from strategies.model.numbers import (
+    PerStage,
+    read_amount,
+    read_count,
+    read_duration,
+    read_each,
+    read_share,
+    refusal,
+    shown,
+)
+from strategies.model.part import Part, WrongKeyError, plain_values
 from strategies.model.stage_costs import spread
 
 
 class ByLayer(dict[str, Fraction]):
-    """A value for each kind of layers, by its name."""
+    """A value for each kind of layers, by its name; like all of a pipeline, it does not change."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a pipeline is a key of what was found for it
+        return hash(frozenset(self.items()))
 
 
 Amounts: TypeAlias = PerStage | ByLayer
@@ -62,8 +74,10 @@ def _read_lookahead(value: object) -> int | str:
 def _read_counted(value: object, *words: str) -> int:
     try:
         return read_count(value)
-    except ValueError as error:
-        raise ValueError(f"{error}; or {' or '.join(words)}") from None
+    except ValueError:
+        raise refusal(
+            ", ".join(["must be a whole number of at least 1", *words[:-1], f"or {words[-1]}"]), value
+        ) from None
 
 
 def _read_yes(value: object) -> bool:
@@ -116,6 +130,10 @@ class _Copied(Part):
             raise WrongKeyError(size, "needs bandwidth, in bytes per unit of time")
         if given is None and amount is None:
             raise WrongKeyError(time, f"is missing; give it, or {size} and bandwidth")
+        if amount is None and self.bandwidth is not None:
+            raise WrongKeyError(
+                "bandwidth", f"is for {size}, and there are none; give them in place of {time}, or leave it out"
+            )
 
     def _over_bandwidth(self, value: Amounts) -> Amounts:
         rate = self.bandwidth
@@ -158,6 +176,7 @@ class Sharding(_Copied):
     KEYS: ClassVar = {
         "gather": "all_gather", "reduce": "reduce_scatter", "weights": "weights", "gradients": "gradients",
     }  # fmt: skip
+    SIZES: ClassVar = {"gather": "bytes", "reduce": "bytes_gradients"}
     resident: Annotated[int | str, PlainValidator(_read_resident)] = 3
     lookahead: Annotated[int | str, PlainValidator(_read_lookahead)] = "full"
     reduce_stream: Annotated[str, _choice("same", "own")] = "same"
@@ -202,6 +221,7 @@ class DataParallel(Part):
     """
 
     KEYS: ClassVar = {"reduce": "all_reduce"}
+    SIZES: ClassVar[dict[str, str]] = {}
     all_reduce: Durations
     overlap: Yes = True
 
@@ -230,6 +250,7 @@ class Offload(_Copied):
     """
 
     KEYS: ClassVar = {"offload": "time", "reload": "back", "share": "share"}
+    SIZES: ClassVar = {"offload": "bytes"}
     time: Durations | None = None
     back: Durations | None = None
     bytes: Durations | None = None
@@ -278,7 +299,7 @@ def wrong_with_layers(key: str, value: Amounts, layers: Layers | None) -> str:
         return (
             ""
             if value == 0 or (key == "share" and isinstance(value, Fraction))
-            else f"needs a value for each kind of layers: {example}"
+            else f"must have a value for each kind of layers, such as {example}; found {shown(plain_values(value))}"
         )
     unknown = next((name for name in value if name not in names), None)
     if unknown is not None:
@@ -339,7 +360,7 @@ def _shares(parts: Sequence[Fraction], wholes: Sequence[Fraction]) -> tuple[Frac
 
 
 def with_costs(part: Streams, costs: Sequence[SideCosts]) -> Streams:
-    """Give a part the costs of each stage as times and amounts.
+    """Give a part the costs of each stage, as sizes where it has sizes.
 
     Parameters
     ----------
@@ -349,7 +370,10 @@ def with_costs(part: Streams, costs: Sequence[SideCosts]) -> Streams:
         The costs of each stage.
     """
     changed: dict[str, Any] = {key: tuple(getattr(each, name) for each in costs) for name, key in part.KEYS.items()}
-    changed |= {key: None for key in ("bytes", "bytes_gradients", "bandwidth") if key in type(part).model_fields}
+    rate = getattr(part, "bandwidth", None)
+    if rate is not None:  # its times follow from sizes
+        sizes = {key: tuple(getattr(each, name) * rate for each in costs) for name, key in part.SIZES.items()}
+        changed = {key: value for key, value in changed.items() if getattr(part, key) is not None} | sizes
     return part.model_copy(update=changed)
 
 

@@ -28,7 +28,7 @@ class GivenOrder:
     lowered : list of list of (Op, Block, Aside or None), or None
         The cells of the file, if it holds communication.
     beside : list of list of (Op, Block, Aside or None), or None
-        The cells of the file, if it holds anything that is no computation: communication, or work beside computing.
+        The cells of the file, if it says what runs beside computing: gathers, releases, reductions, copies.
     """
 
     name: str

@@ -25,15 +25,25 @@ LARGEST_FILE = 100_000_000
 MOST_CELLS = 3 * MOST_OPS
 """Most cells of a file, including blanks and cells that are set aside."""
 
-_TRANSFERS = ("SEND_F", "RECV_F", "SEND_B", "RECV_B")
+TRANSFERS = ("SEND_F", "RECV_F", "SEND_B", "RECV_B")
+WAITS = ("WAIT_SEND_F", "WAIT_SEND_B")
+"""The waits for a send of pytorch#194121; PyTorch 2.13 does not have them."""
+
 _SHARDING = ("UNSHARD", "RESHARD", "REDUCE_GRAD")
 COPIES = ("OFFLOAD", "RELEASE", "RELOAD")
 """An activation is copied to the host, its memory given back, and copied back. PyTorch's grammar has none of these."""
-_ASIDE = re.compile(
-    rf"(\d{{1,9}})(?:({'|'.join((*_TRANSFERS, *COPIES))})(\d{{1,9}})|({'|'.join(_SHARDING)}))", re.ASCII
-)
-_NEWER = re.compile(r"\d{1,9}WAIT_SEND_[FB]\d{1,9}", re.ASCII)
-_PYTORCHS = re.compile(rf"(\d{{1,9}})(F|I|B|W|{'|'.join((*_SHARDING, *_TRANSFERS))})(\d{{0,9}})", re.ASCII)
+
+_WITH_MICROBATCH = (*TRANSFERS, *WAITS, *COPIES)
+_KNOWN = (*_WITH_MICROBATCH, *_SHARDING)
+_ASIDE = re.compile(rf"(\d{{1,9}})(?:({'|'.join(_WITH_MICROBATCH)})(\d{{1,9}})|({'|'.join(_SHARDING)}))", re.ASCII)
+_NAMED = re.compile(r"(\d{1,9})([A-Z][A-Z0-9_]*[A-Z])(\d{1,9})?", re.ASCII)
+_COMMUNICATES = {
+    *("SEND", "RECV", "WAIT", "POST", "SYNC", "BROADCAST"),
+    *("GATHER", "SCATTER", "REDUCE", "SHARD", "UNSHARD", "RESHARD"),
+}
+"""An unknown action whose name has one of these words is taken for communication; any other might compute."""
+
+_PYTORCHS = re.compile(rf"(\d{{1,9}})(F|I|B|W|{'|'.join((*_SHARDING, *TRANSFERS))})(\d{{0,9}})", re.ASCII)
 _LOOSE_OP = re.compile(r"(\d{1,9})([FBIW])(\d{1,9})(?!\d)", re.ASCII)
 _LOOSE = re.compile(r"(\d{1,9})([A-Z_]+)(\d{0,9})(?!\d)", re.ASCII)
 _LOOSE_BLOCK = re.compile(r"(\d{1,9}F\d{1,9})\W+(\d{1,9})[BI](\d{1,9})(?!\d)", re.ASCII)
@@ -43,15 +53,17 @@ _ALLOWED = "allowed are e.g. 2F0, 2B0, 2I0, 2W0 and (0F1;7B0)OVERLAP_F_B"
 class Aside(NamedTuple):
     """An action that computes nothing: communication, sharding, reducing gradients, copies to the host and back.
 
+    An action that PyTorch 2.13 does not know is one as well if its name says that it communicates.
+
     Attributes
     ----------
     stage : int
         The stage.
     kind : str
-        ``SEND_F``, ``RECV_F``, ``SEND_B``, ``RECV_B``, ``UNSHARD``, ``RESHARD``, ``REDUCE_GRAD``, ``OFFLOAD``,
-        ``RELEASE`` or ``RELOAD``.
+        ``SEND_F``, ``RECV_F``, ``SEND_B``, ``RECV_B``, ``WAIT_SEND_F``, ``WAIT_SEND_B``, ``UNSHARD``, ``RESHARD``,
+        ``REDUCE_GRAD``, ``OFFLOAD``, ``RELEASE``, ``RELOAD``, or an unknown name.
     microbatch : int or None
-        The microbatch; only transfers and copies have one.
+        The microbatch; of the known kinds, only transfers, waits and copies have one.
     """
 
     stage: int
@@ -60,6 +72,11 @@ class Aside(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.stage}{self.kind}{'' if self.microbatch is None else self.microbatch}"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether PyTorch 2.13 or pytorch#194121 has such an action."""
+        return self.kind in _KNOWN
 
 
 Token: TypeAlias = PipelineAction | Aside
@@ -191,8 +208,21 @@ def parse_schedule(text: str, name: str) -> ScheduleFile:
             f"{name}: is not a schedule: {len(faults):,} of its {filled:,} cells are not actions; the first: "
             f"{faults[0]}"
         )
-    counts = Counter(token.kind for row in rows for token in row if isinstance(token, Aside))
+    asides = [token for row in rows for token in row if isinstance(token, Aside)]
+    notes += _notes_on_waits([token for token in asides if token.kind in WAITS], name)
+    counts = Counter(token.kind for token in asides)
     return ScheduleFile(name, rows, tuple(faults), tuple(_notes_on_set_aside(counts, name)), tuple(notes))
+
+
+def _notes_on_waits(waits: Sequence[Aside], name: str) -> Iterable[str]:
+    """Say whose actions waits for sends are."""
+    if waits:
+        kinds = Counter(token.kind for token in waits)
+        yield (
+            f"{name}: {', '.join(f'{kinds[kind]} {kind}' for kind in WAITS if kinds[kind])}: a newer PyTorch has these "
+            f"(pytorch#194121); PyTorch 2.13 reads {waits[0]} as {waits[0].stage}W without a microbatch, and fails "
+            "when it runs"
+        )
 
 
 def _cells(text: str, name: str) -> tuple[list[list[str]], list[str]]:
@@ -241,8 +271,13 @@ def _tokens(device: int, cells: Iterable[str], faults: list[Fault]) -> list[Toke
             tokens.append(parse_token(cell) if cell else None)
         except InputError:
             tokens.append(None)
-            faults.append(Fault(device, column, shown(cell), f"is not an action; {_hint(cell)}"))
+            faults.append(unreadable(device, column, cell))
     return tokens
+
+
+def unreadable(row: int, column: int, text: str) -> Fault:
+    """Return the fault of a cell that holds no action, or one that is not known."""
+    return Fault(row, column, shown(text), f"is not an action; {_hint(text)}")
 
 
 def parse_token(text: str) -> Token:
@@ -254,14 +289,21 @@ def parse_token(text: str) -> Token:
         If it is no valid action.
     """
     aside = _ASIDE.fullmatch(text)
-    token = _aside(*aside.groups()) if aside else parse_action(text)
+    unknown = _NAMED.fullmatch(text)
+    token: Token
+    if aside:
+        token = _aside(*aside.groups())
+    elif unknown and unknown[2] not in _KNOWN and _COMMUNICATES & set(unknown[2].split("_")):
+        token = _aside(unknown[1], unknown[2], unknown[3], None)
+    else:
+        token = parse_action(text)
     if str(token) != text:
         raise InputError(f"{shown(text)} is not an action: a number begins with 0; {_ALLOWED}")
     return token
 
 
-def _aside(stage: str, transfer: str | None, microbatch: str | None, sharding: str | None) -> Aside:
-    return Aside(int(stage), transfer or sharding or "", None if microbatch is None else int(microbatch))
+def _aside(stage: str, kind: str | None, microbatch: str | None, sharding: str | None) -> Aside:
+    return Aside(int(stage), kind or sharding or "", None if microbatch is None else int(microbatch))
 
 
 def _hint(text: str) -> str:
@@ -269,11 +311,9 @@ def _hint(text: str) -> str:
         return "cells are separated by commas"
     near = nearest_token(text)
     hint = f"did you mean {near}?" if near else f"{_ALLOWED};"
-    if _NEWER.fullmatch(text):
-        hint = (
-            "a newer PyTorch has it (pytorch#194121, not in 2.13), and it is not read yet; leave it out, it moves "
-            "nothing;"
-        )
+    named = _NAMED.fullmatch(text)
+    if not near and named and named[2] not in _KNOWN:
+        hint = f"neither PyTorch 2.13 nor pytorch#194121 has {shown(named[2])}; {hint}"
     return " ".join([hint, *_as_pytorch_reads(text)]).removesuffix(";")
 
 
@@ -310,21 +350,23 @@ def nearest_token(text: str) -> str | None:
 
 
 def _nearest_kind(text: str) -> str | None:
-    if text.endswith(tuple(f"_{kind}" for kind in _TRANSFERS)):
-        return None  # a remark on a transfer that stands elsewhere: suggesting the transfer would duplicate it
-    near = difflib.get_close_matches(text, [*KINDS, *_TRANSFERS, *_SHARDING, *COPIES], n=1)
+    if text.endswith(tuple(f"_{kind}" for kind in (*TRANSFERS, *_SHARDING))):
+        return None  # a remark on an action that stands elsewhere: suggesting that would duplicate it
+    near = difflib.get_close_matches(text, [*KINDS, *TRANSFERS, *_SHARDING, *COPIES], n=1)
     return near[0] if near else text[0] if text[0] in KINDS else None
 
 
 def _notes_on_set_aside(counts: Counter[str], name: str) -> Iterable[str]:
+    unknown = sorted(set(counts) - set(_KNOWN))
     for kinds, why in (
-        (_TRANSFERS, "ppopt places communication by itself"),
-        (_SHARDING, "they count where the configuration has sharding or data_parallel"),
-        (COPIES, "they count where the configuration has offload"),
+        ((*TRANSFERS, *WAITS), ": ppopt places communication by itself"),
+        (_SHARDING, " unless the configuration counts them (sharding, data_parallel)"),
+        (COPIES, " unless the configuration counts them (offload)"),
+        (unknown, ": neither PyTorch 2.13 nor pytorch#194121 has them; by their names they communicate"),
     ):
         found = [f"{counts[kind]} {kind}" for kind in kinds if counts[kind]]
         if found:
-            yield f"{name}: {', '.join(found)} were set aside: {why}"
+            yield f"{name}: {', '.join(found)} were set aside{why}"
 
 
 def schedule_as_text(rows: Iterable[Iterable[Token | None]]) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 import ppopt
+from reports.page.tables import number_titles
 from reports.units import Units, in_best_unit
 from solver.errors import InputError
 from tests.evaluated import pipeline
@@ -46,6 +47,8 @@ def test_the_unit_of_memory_labels_figures_and_changes_none() -> None:
     assert "needs 4 GB of 3 GB on device 0" in other.verdict
     assert "needs 4 of 3 on device 0" in one.verdict
     assert other.section().units.memory == "GB"
+    assert "peak memory, GB" in number_titles(other.section())
+    assert "peak memory" in number_titles(one.section())
 
 
 def test_the_unit_of_memory_survives_every_change_of_a_pipeline() -> None:

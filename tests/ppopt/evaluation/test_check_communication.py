@@ -44,6 +44,8 @@ def test_a_file_without_fault_says_with_what_it_runs() -> None:
     result = checked(LOWERED)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
+        "my.csv: receive buffers of a device: at most 1 from post to first use, 2 to the last backward that reads "
+        "them; 2 with a pool for each stage and direction (pytorch#196465)\n"
         "my.csv: 2 devices, 2 stages (linear), 2 microbatches, 8 operations, 4 transfers; no fault; "
         "runs with any communicators (edge, pair, way, rank)\n"
     )
@@ -54,7 +56,10 @@ def test_json_has_faults_with_their_places_and_communicators() -> None:
     whole = json.loads(checked(LOWERED, "bad.csv", "absent.csv", "--format", "json").stdout)
     fine, bad, absent = whole["files"]
     runs = dict.fromkeys(("edge", "pair", "way", "rank"), "runs")
-    assert fine == {"file": "my.csv", "faults": [], "communicators": runs, "cycles": {}}
+    buffers = {"unused": [1, 1], "held": [1, 2], "pooled": [1, 2]}
+    assert fine == {
+        "file": "my.csv", "faults": [], "communicators": runs, "cycles": {}, "receive_buffers": buffers
+    }  # fmt: skip
     message = "0RECV_B0 is never sent: 1SEND_B0 is missing on device 1"
     assert bad == {"file": "bad.csv", "faults": [{"row": 1, "column": 5, "message": message}]}
     assert [fault["row"] for fault in absent["faults"]] == [None]
@@ -151,18 +156,15 @@ def test_json_of_an_order_of_computations_has_no_communicators() -> None:
             ],
         ),
         (
-            "0SEND_F0,", "0SEND_F0,0WAIT_SEND_F0,",
-            [
-                ("row 1 (device 0), column 3: '0WAIT_SEND_F0' is not an action; a newer PyTorch has it "
-                "(pytorch#194121, not in 2.13), and it is not read yet; leave it out, it moves nothing; PyTorch "
-                "reads it as 0W without a microbatch, and fails when it runs")
-            ],
+            "0SEND_F0,", "0SEND_F0,0WAIT_SEND_F1,",
+            ["row 1 (device 0), column 3: 0WAIT_SEND_F1 comes before 0SEND_F1 (column 5), which it waits for"],
         ),
         (
             "0SEND_F0,", "0SEND_F0,0WAIT_RECV_F0,",
             [
-                ("row 1 (device 0), column 3: '0WAIT_RECV_F0' is not an action; allowed are e.g. 2F0, 2B0, 2I0, 2W0 "
-                "and (0F1;7B0)OVERLAP_F_B; PyTorch reads it as 0W without a microbatch, and fails when it runs")
+                ("row 1 (device 0), column 3: '0WAIT_RECV_F0' is not an action; neither PyTorch 2.13 nor "
+                "pytorch#194121 has 'WAIT_RECV_F'; allowed are e.g. 2F0, 2B0, 2I0, 2W0 and (0F1;7B0)OVERLAP_F_B; "
+                "PyTorch reads it as 0W without a microbatch, and fails when it runs")
             ],
         ),
         ("0F0,", "0UNSHARD,0F0,", [

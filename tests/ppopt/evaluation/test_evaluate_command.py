@@ -289,3 +289,24 @@ def test_a_full_disk_is_told_in_a_line() -> None:
         assert "Traceback" not in result.stderr
         assert len(result.stderr.splitlines()) == 1
     assert Path("/dev/full").is_char_device()
+
+
+def test_open_stages_read_in_more_than_one_way_are_told_in_a_line() -> None:
+    said = (
+        "stages is not given, so times are read as those of 8 stages; beside a schedule of 4 stages they are read as "
+        "those of 4"
+    )
+    sizes = {"devices": 4, "microbatches": 8, "times": {"forward": 1, "backward": 2}}
+    pipeline = ppopt.Pipeline.from_mapping(sizes)
+    assert ppopt.evaluate(pipeline, "zb-v").notes.count(said) == 1
+    alike = ppopt.evaluate_all(pipeline, ["zb-v", "interleaved"])
+    assert all(said in made.notes for made in alike)
+    for settled in (
+        [ppopt.evaluate(pipeline, "1f1b")],
+        ppopt.evaluate_all(pipeline, ["zb-v", "1f1b"]),  # there a note says that the model was re-partitioned
+        [ppopt.evaluate(ppopt.Pipeline.from_mapping({**sizes, "stages": 8}), "zb-v")],
+        [ppopt.evaluate(pipeline, "interleaved", stages=8)],
+        [ppopt.evaluate(ppopt.Pipeline.from_mapping({"devices": 4, "microbatches": 8}), "zb-v")],  # no times to misread
+        [ppopt.evaluate(ppopt.Pipeline.from_mapping({**sizes, "times": {"forward": [1] * 8, "backward": 2}}), "zb-v")],
+    ):
+        assert not [note for made in settled for note in made.notes if "stages is not given" in note]

@@ -123,6 +123,23 @@ def test_nothing_is_searched_or_claimed_in_two_directions() -> None:
     made = ppopt.compare(given, ["1f1b", "chimera"], time_limit=2)
     assert "chimera" not in [each.strategy for each in made.schedules]
     assert "bidirectional" not in made.searched
-    assert [name for name, reason in made.left_out if "in two directions" in reason] == ["chimera"]
+    assert [name for name, reason in made.left_out if "in two directions" in reason] == ["bidirectional", "chimera"]
     fed = [given.model_copy(update={"feed": feed}) for feed in ((0, 1, 2, 3), (0, 3, 1, 2))]
     assert len({ppopt.evaluate(each, "chimera").makespan for each in fed}) == 2
+
+
+def test_every_search_of_all_placements_names_those_of_two_directions_in_the_same_sentence(tmp_path: Path) -> None:
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps({"devices": 2, "microbatches": [{"size": 2}, {"count": 2}], "memory": {"limit": 9}}))
+    said = (
+        "bidirectional: microbatches: differ, and in two directions the feed decides which of them pass which way, so "
+        "no bound is known; ppopt evaluate replays such a schedule as it is fed"
+    )
+    for command in ("optimize", "compare", "frontier"):
+        named = [] if command == "compare" else ["--placement", "all"]
+        more = ["--strategies", "1f1b"] if command == "compare" else []
+        result = call_ppopt(command, "-c", str(config), "--time-limit", "3", *named, *more)
+        assert result.returncode == 0
+        assert f"left out: {said}" in result.stdout + result.stderr, command
+    alone = call_ppopt("optimize", "-c", str(config), "--time-limit", "2", "--placement", "linear")
+    assert "left out: bidirectional" not in alone.stdout + alone.stderr

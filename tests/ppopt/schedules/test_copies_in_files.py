@@ -45,12 +45,15 @@ def test_what_is_written_is_read_back_with_equal_times(tmp_path: Path, pipeline:
     assert check_schedule_file(str(path)).faults == ()
     again = evaluate(made.pipeline, str(path))
     assert again.sides is not None
-    assert [[str(token) for token in row] for row in again.sides.order.rows] == [
-        [str(token) for token in row] for row in made.sides.order.rows
-    ] or "renumbered" in "".join(notes)
     assert again.exact_makespan == made.exact_makespan
     assert again.peak_memory == made.peak_memory
-    assert again.timeline.equals(made.timeline) or "renumbered" in "".join(notes)
+    if not any("renumbered" in note for note in notes):
+        assert rows_of(again) == rows_of(made)
+
+
+def rows_of(schedule: ppopt.Schedule) -> list[tuple[str, int, int, int]]:
+    assert schedule.sides is not None
+    return sorted((str(row.task), *row[1:4]) for row in (*schedule.rows, *schedule.sides.beside.rows))
 
 
 def test_a_plain_file_says_that_it_has_no_copies(tmp_path: Path) -> None:
@@ -62,13 +65,25 @@ def test_a_plain_file_says_that_it_has_no_copies(tmp_path: Path) -> None:
     assert not any("copies" in note or "OFFLOAD" in note for note in plain)
 
 
-def test_a_lowered_file_has_the_schedules_own_gathers(tmp_path: Path) -> None:
+def test_copies_and_gathers_stand_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "order.csv"
-    pipeline = Pipeline.from_mapping({**COSTS, "stages": 8, "sharding": SHARDING})
-    made = evaluate(pipeline, "interleaved")
-    ppopt.export(made, path, lowered=True)
-    assert [path.read_text().count(f"{stage}UNSHARD") for stage in range(8)] == made.gathers
+    made = evaluate(of(stages=8, sharding=SHARDING), "interleaved")
+    ppopt.export(made, path, lowered=True, unshard=True)
+    text = path.read_text()
+    assert [text.count(f"{stage}UNSHARD") for stage in range(8)] == made.gathers
+    assert "RELOAD" in text
     assert check_schedule_file(str(path)).faults == ()
+    assert evaluate(made.pipeline, str(path)).exact_makespan == made.exact_makespan
+
+
+def test_the_lead_counts_computations_alone() -> None:
+    plain = evaluate(of(stages=8), "interleaved")
+    shared = evaluate(of(stages=8, sharding=SHARDING), "interleaved")
+    assert plain.sides is not None
+    assert shared.sides is not None
+    copies = [[token for token in row if "SHARD" not in str(token) and "GRAD" not in str(token)]
+              for row in shared.sides.order.rows]  # fmt: skip
+    assert copies == plain.sides.order.rows
 
 
 FAULTY = "0F0,0OFFLOAD0,0F1,0F2,0B0,0RELOAD0,0B1,0B2\n"
@@ -85,7 +100,7 @@ def test_faulty_copies_are_refused_only_where_they_count(tmp_path: Path) -> None
         evaluate(of(**sizes), str(path))
     assert "\n" not in str(refused.value)
     plain = evaluate(of(**sizes, offload=None), str(path))
-    assert any("they count where the configuration has offload" in note for note in plain.notes)
+    assert any("were set aside unless the configuration counts them (offload)" in note for note in plain.notes)
 
 
 def test_copies_of_a_file_without_communication_count(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Plans with parameters that are gathered: what is printed as fitting fits, with all that is held beside computing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import ppopt
+from ppopt import Pipeline
+
+LAYERS = [
+    {"name": "embedding", "forward": 0.1, "backward": 0.2, "static": 2},
+    {"name": "decoder", "count": 16, "forward": 1, "backward": 2, "static": 1},
+]
+EACH = {"embedding": 1, "decoder": 1}
+
+
+def model(limit: float, **more: Any) -> Pipeline:
+    sharding = {"all_gather": {"embedding": 0.3, "decoder": 0.8}, "weights": EACH, "gradients": EACH}
+    mapping = {"devices": 4, "microbatches": 8, "layers": LAYERS, "memory": {"limit": limit}}
+    return Pipeline.from_mapping(mapping | {"sharding": sharding} | more)
+
+
+@pytest.mark.exhaustive(2)
+@pytest.mark.parametrize("resident", [1, 3, "auto"])
+@pytest.mark.parametrize("limit", [32, 40])
+def test_every_plan_fits_with_what_is_gathered(limit: float, resident: int | str) -> None:
+    given = model(limit)
+    assert given.sharding is not None
+    names = ["1f1b", "v-half", "zb-v", "gpipe", "interleaved"]
+    made = ppopt.plan(given.with_resident(resident), names, stages_per_device=(1, 2), time_limit=3)
+    assert made.plans
+    assert made.internal_errors == ()
+    for each in made.plans:
+        assert each.schedule.fits
+        assert max(each.schedule.peak_memory) <= limit
+        again = ppopt.evaluate(each.pipeline, each.name, engine="graph")
+        assert (again.makespan, again.peak_memory) == (each.makespan, each.schedule.peak_memory)
+        assert each.bound <= each.exact_makespan
+    best = made.plans[0]
+    if best.schedule.sides is not None and best.schedule.unhindered_makespan < best.exact_makespan:
+        assert any(reason.startswith("Sharding costs ") for reason in best.reasons)
+    for each in made.unplanned:
+        assert "\n" not in each.reason
+
+
+def test_a_plan_refuses_to_prove_a_limit_with_offload() -> None:
+    with pytest.raises(ppopt.InputError, match=r"^offload: a plan does not count what it saves of a limit; leave out"):
+        ppopt.plan(model(30, offload={"time": {"embedding": 0.1, "decoder": 0.1}}), ["1f1b"], time_limit=2)
