@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import yaml
 
@@ -36,6 +36,15 @@ class DrawnGroup(NamedTuple):
 
     title: str
     rows: list[list[DrawnPanel]]
+
+
+BESIDE = {
+    "UNSHARD": "gathers of parameters",
+    "REDUCE_GRAD": "reductions of gradients",
+    "OFFLOAD": "copies to the host and back",
+    "RELOAD": "copies to the host and back",
+}
+"""What the thin row beneath a device calls the work beside computing."""
 
 
 @dataclass
@@ -177,9 +186,15 @@ class SectionView:
         return any(limit is not None for each in self.section.schedules for limit in each.summary.limits)
 
     @property
-    def transfers_wait(self) -> bool:
-        """Whether transfers are drawn."""
-        return any(each.transfers for each in self.section.schedules)
+    def thin_row(self) -> str:
+        """What the thin row beneath a device shows; empty if nothing."""
+        beside, transfers = set[str](), 0
+        for each in self.section.schedules:
+            ran = () if each.beside is None else [row for row in each.beside.rows if row.end > row.start]
+            beside |= {cast("Any", row.task).action.kind for row in ran}
+            transfers += len(each.transfers) - len(ran)
+        texts = ["transfers, paler while one side waits"] if transfers else []
+        return "; ".join([*texts, *dict.fromkeys(BESIDE[kind] for kind in BESIDE if kind in beside)])
 
     @property
     def most_devices(self) -> int:
