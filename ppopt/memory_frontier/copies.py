@@ -40,7 +40,8 @@ def replayed_with_copies(
     found = []
     for each in schedules:
         try:
-            pipeline = model.as_cut(each.pipeline).with_limit(None)
+            offload = model.as_cut(each.pipeline).offload
+            pipeline = each.pipeline.model_copy(update={"offload": offload}).with_limit(None)
             searched = not each.is_published
             made = replay_orders(each.strategy, pipeline, each.layout, each.actions, "graph", searched=searched)
         except InputError as error:
