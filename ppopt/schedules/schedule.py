@@ -27,6 +27,7 @@ from strategies.model.cuts import counts_by_kind
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.schedule_file import Token
+from strategies.problem.hidden_communication import hidden_communication
 from strategies.problem.search_problem import Allowed
 
 if TYPE_CHECKING:
@@ -241,6 +242,14 @@ class Schedule:
             return [round(each * self.problem.ticks_per_unit) for each in self.figures.overhead]
         return overhead_in_ticks(self.pipeline, self.problem, self.actions)
 
+    @cached_property
+    def hidden_communication(self) -> float | None:
+        """The share of the communication within layers that overlapped blocks hide; None where no layer has parts."""
+        if not self.pipeline.has_parts or self.status == "measured":
+            return None
+        share = hidden_communication(self.pipeline, self.actions)
+        return None if share is None else float(share)
+
     @property
     def ideal(self) -> float:
         """U: all forwards and backwards, un-overlapped, spread evenly over the devices."""
@@ -375,6 +384,7 @@ class Schedule:
             "bubble_ratio": self.bubble_ratio,
             "bubble_over_ideal": self.bubble_over_ideal,
             "span_bubble_ratio": self.span_bubble_ratio,
+            **({"hidden_communication": self.hidden_communication} if self.pipeline.has_parts else {}),
             "peak_memory": list(self.peak_memory),
             "over_memory_limit": self.over_limit,
             "lacks_second_copy": self.lacks_second_copy,
