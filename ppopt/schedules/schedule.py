@@ -540,10 +540,10 @@ class Schedule:
             shown.append(ShownTransfer(each.source, name, each.sendable, each.start, each.end))
             shown.append(ShownTransfer(each.destination, name, each.receivable, each.start, each.end))
         if self.sides is not None:
-            for each, device, start, end, _ in self.sides.beside.rows:
+            for task, device, start, end, _ in self.sides.beside.rows:
                 if end > start:
-                    stage, kind, item = cast("StreamAction", each).action
-                    name = f"{stage}{kind}{'' if item is None else items[item] if items else item}"
+                    stage, kind, number = cast("StreamAction", task).action
+                    name = f"{stage}{kind}{'' if number is None else items[number] if items else number}"
                     shown.append(ShownTransfer(device, name, start, start, end))
         return sorted(shown, key=lambda each: (each.device, each.start, each.name))
 
