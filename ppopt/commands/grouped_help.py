@@ -25,7 +25,17 @@ GROUPS = {
     ),
     "Schedules": ("--strategies", "--exclude", "--baseline", "--for"),
     "Search and replay": (
-        *("--optimize", "--placement", "--full-backward", "--overlap", "--feed", "--free", "--objective", "--limits"),
+        *(
+            "--optimize",
+            "--placement",
+            "--full-backward",
+            "--overlap",
+            "--offload",
+            "--feed",
+            "--free",
+            "--objective",
+            "--limits",
+        ),
         *("--points", "--time-limit", "--workers", "--engine", "--seed"),
     ),
     "Noise": ("--noise", "--spread", "--noise-device", "--noise-lengths", "--samples", "--robust"),

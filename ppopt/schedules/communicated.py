@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ppopt.schedules.as_run import Transferred
 from ppopt.schedules.communicator_verdicts import describe_hang
-from ppopt.schedules.order_files import refuse_communication_faults, refuse_faults_beside
+from ppopt.schedules.order_files import refuse_communication_faults, refuse_copy_faults, refuse_faults_beside
 from reports.metrics import Beside
 from solver.checker import violations
 from solver.errors import InputError
@@ -195,6 +195,8 @@ class Order:
         if self.given is not None:
             if self.pipeline.sharding is not None or self.pipeline.data_parallel is not None:
                 refuse_faults_beside(self.given)
+            if self.pipeline.offload is not None:
+                refuse_copy_faults(self.given)
             given = self.given.beside
         if self._published == "pipeoffload" and self.pipeline.offload is not None:
             given = copies_in_turns(self.pipeline)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ppopt.process.internal_error import InternalError
 from ppopt.schedules.as_run import Transferred, as_it_ran
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from reports.table import Row
     from solver.bounds.bound import Bound
     from solver.problem import Action
+    from strategies.lowering.stream_action import StreamAction
 
 
 BETWEEN = " = "
@@ -539,8 +540,11 @@ class Schedule:
             shown.append(ShownTransfer(each.source, name, each.sendable, each.start, each.end))
             shown.append(ShownTransfer(each.destination, name, each.receivable, each.start, each.end))
         if self.sides is not None:
-            rows = (row for row in self.sides.beside.rows if row.end > row.start)
-            shown += [ShownTransfer(row.device, str(row.task), row.start, row.start, row.end) for row in rows]
+            for task, device, start, end, _ in self.sides.beside.rows:
+                if end > start:
+                    stage, kind, number = cast("StreamAction", task).action
+                    name = f"{stage}{kind}{'' if number is None else items[number] if items else number}"
+                    shown.append(ShownTransfer(device, name, start, start, end))
         return sorted(shown, key=lambda each: (each.device, each.start, each.name))
 
     def _held_layers(self) -> Iterator[HeldLayers]:

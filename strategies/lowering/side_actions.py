@@ -315,14 +315,14 @@ def placed_beside(
     rows: list[list[Token]] = []
     for device, row in enumerate(cells):
         order = [token for token in row if not isinstance(token, Aside) or wanted.get(token.kind, False)]
+        if offload is not None and not found & set(COPIES):
+            order = with_offload(order, _copied(pipeline), offload.lead)
         if sharding is not None and not found & set(SHARDS):
             number = resident or int(sharding.resident)
             order = with_shards(order, number, sharding.ahead(device, number))
         if reduces and GRADIENTS not in found:
             at_the_end = pipeline.data_parallel is not None and not pipeline.data_parallel.overlap
             order = with_reduced_gradients(order, last=at_the_end)
-        if offload is not None and not found & set(COPIES):
-            order = with_offload(order, _copied(pipeline), offload.lead)
         rows.append(order)
     return SideOrder(rows, pipeline, ticks, sharding is not None and bool(found & set(SHARDS)))
 
