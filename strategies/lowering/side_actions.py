@@ -227,9 +227,8 @@ class SideOrder:
         """Return a problem whose tasks include the side actions, with all that they take and return.
 
         A copied share of an activation is returned when its offload ends, or where it is released, and taken again
-        when its reload starts.
-        Gathered parameters are held from the start of their gather until they are released, gradients from the first
-        backward that makes them until they are reduced.
+        when its reload starts. Gathered parameters are held from the start of their gather until they are released,
+        gradients from the first backward that makes them until they are reduced.
 
         Parameters
         ----------
@@ -286,7 +285,6 @@ def placed_beside(
     ticks: int,
     *,
     given: Sequence[Sequence[Token | None]] | None = None,
-    resident: int | None = None,
 ) -> SideOrder:
     """Place the side actions of a pipeline in an order: those of its file where it has any, else by rule.
 
@@ -302,8 +300,6 @@ def placed_beside(
         Ticks per unit of time.
     given : sequence of sequence of token or None, optional
         The cells of the order's file.
-    resident : int, optional
-        How many stages have their parameters at once, where the pipeline leaves it open.
     """
     sharding, offload = pipeline.sharding, pipeline.offload
     reduces = sharding is not None or pipeline.data_parallel is not None
@@ -318,7 +314,7 @@ def placed_beside(
         if offload is not None and not found & set(COPIES):
             order = with_offload(order, _copied(pipeline), offload.lead)
         if sharding is not None and not found & set(SHARDS):
-            number = resident or int(sharding.resident)
+            number = int(sharding.resident)
             order = with_shards(order, number, sharding.ahead(device, number))
         if reduces and GRADIENTS not in found:
             at_the_end = pipeline.data_parallel is not None and not pipeline.data_parallel.overlap
