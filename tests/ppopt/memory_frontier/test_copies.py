@@ -43,6 +43,9 @@ def test_the_curve_without_copies_is_that_of_a_pipeline_that_copies_nothing(fast
     assert alone.shown.copies is None
     assert any(note.startswith("offload: nothing is copied here") for note in alone.notes)
     plain = ppopt.frontier(Pipeline.from_mapping(COSTS), time_limit=0)
+    assumed = {key: each for key, each in COSTS.items() if key != "memory"} | {"offload": {"time": 1}}
+    notes = ppopt.frontier(Pipeline.from_mapping(assumed), time_limit=0).notes
+    assert any("no memory is given" in note for note in notes)
     assert [point.to_dict() for point in alone.points] == [point.to_dict() for point in plain.points]
     assert not any("offload" in note for note in (*plain.notes, *fast.notes))
 
