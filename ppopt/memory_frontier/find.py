@@ -14,7 +14,7 @@ from time import perf_counter
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.memory_frontier.copies import NO_OFFLOAD, WITHOUT_COPIES, CopiedCurve, replayed_with_copies
-from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Record, stairs_of
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Record
 from ppopt.memory_frontier.explore import Exploration, OnProgress
 from ppopt.memory_frontier.frontier_result import Copied, Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
@@ -532,9 +532,7 @@ class _FrontierSoFar:
         own = [each.schedule for record in self.curves.records for each in record.found]
         others = [each.schedule for each in self.published if self._lane_of(each.schedule) is not None]
         orders = {id(each): each for each in (*own, *others)}
-        curve = CopiedCurve(
-            self.curves.stairs(), stairs_of(replayed_with_copies(orders.values(), model, self.left_out))
-        )
+        curve = CopiedCurve.of(self.curves.stairs(), replayed_with_copies(orders.values(), model, self.left_out))
         bound = min(record.bound_at(None) for record in self.curves.records)
         best = curve.best
         places = sorted({*limits, *([] if best is None else [best.memory])})
@@ -547,7 +545,7 @@ class _FrontierSoFar:
                 if curve.within(limit) is not None
             ),
             stairs=tuple(each.schedule for each in curve.copied),
-            saving=curve.saving(),
+            saving=curve.saving(model),
         )
 
     def _point(self, limit: Fraction) -> Point:
