@@ -70,10 +70,11 @@ def hold_against(
     Raises
     ------
     InputError
-        If the measured actions differ from the order's.
+        If the measured actions differ from the order's, or the prediction has work beside computing.
     """
     if unit not in MILLISECONDS:
         raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {unit!r}")
+    predicted.pipeline.refuse_beside("--against")
     _check_same_order(predicted, actions)
     after = predicted.pipeline.after
     predicted = _to_last_operation(predicted)

@@ -138,6 +138,7 @@ def rehearse_all(
     """
     check_pipeline(pipeline)
     pipeline.refuse_unequal("rehearse")
+    pipeline.refuse_beside("rehearse")
     if isinstance(schedules, (str, Schedule)) or not isinstance(schedules, Iterable):
         raise InputError(f"schedules: must be a list; found {shown(schedules)}")
     given = list(schedules)

@@ -624,6 +624,16 @@ class Pipeline(PipelineFields):
         """
         if self.semantics != "async":
             raise InputError(f"{who} needs transfers that wait for nothing (p2p: async); found p2p: {self.semantics}")
+        self.refuse_beside(who)
+
+    def refuse_beside(self, who: str) -> None:
+        """Refuse work beside computing, for somebody who takes none.
+
+        Raises
+        ------
+        InputError
+            With the name.
+        """
         if self.streams:
             raise InputError(f"{who} takes nothing beside computing; found {', '.join(self.streams)}; leave it out")
 
