@@ -179,7 +179,7 @@ class Saving:
         told = f"{saved} here and costs {percent(self.cost)} of time: {takes}. "
         told += f"The shortest step found needs {least} without copies; one with copies needs {fewer}"
         if self.plain_within is None:
-            return f"{told}, in which nothing runs without copies."
+            return f"{told}, in which no order known runs without copies."
         lost = percent(self.plain_within / length - 1)
         return f"{told}, in which the shortest without copies costs {lost}."
 

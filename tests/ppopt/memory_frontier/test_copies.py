@@ -156,7 +156,7 @@ SAVING = Saving(memory=(8, 4), makespan=(100, 110), is_free=False, plain_within=
             (
                 "Offload saves 50.00% of memory here and costs 10.00% of time: a copy there and back takes up to 0.72 "
                 "of F + B. The shortest step found needs 8 GB without copies; one with copies needs 4 GB, in which "
-                "nothing runs without copies."
+                "no order known runs without copies."
             ),
         ),
         (
