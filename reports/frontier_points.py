@@ -164,18 +164,22 @@ class Saving:
             return "Offload saves nothing here: no stage offloads anything."
         takes = f"a copy there and back takes {'up to ' if self.differs else ''}{number(self.copy, 3)} of F + B"
         if not self.copies_anything:
-            return f"Offload saves nothing here: no order known has three microbatches in flight on a device; {takes}."
+            return (
+                "Offload saves nothing here: no order known copies anything, since a device does only with three "
+                f"microbatches in flight; {takes}."
+            )
         (before, after), (length, longer) = self.memory, self.makespan
         if after is None or longer is None:
             return f"Offload saves nothing here: an order without copies is as short within any memory; {takes}."
         saved = f"Offload saves {percent(self.share)} of memory"
-        needs = f"{in_best_unit(before, units.memory)} without copies and {in_best_unit(after, units.memory)} with them"
-        step = in_best_unit(length, units.time)
+        least, fewer = in_best_unit(before, units.memory), in_best_unit(after, units.memory)
         if self.is_free:
-            return f"{saved} for nothing here: {takes}. The shortest step found, {step}, needs {needs}."
-        told = f"{saved} here and costs {percent(self.cost)} of time: {takes}. The shortest steps found need {needs}"
+            step = f"The shortest step found, {in_best_unit(length, units.time)},"
+            return f"{saved} for nothing here: {takes}. {step} needs {least} without copies and {fewer} with them."
+        told = f"{saved} here and costs {percent(self.cost)} of time: {takes}. "
+        told += f"The shortest step found needs {least} without copies; one with copies needs {fewer}"
         if self.plain_within is None:
-            return f"{told}, in which nothing runs without copies."
+            return f"{told}, in which no order known runs without copies."
         lost = percent(self.plain_within / length - 1)
         return f"{told}, in which the shortest without copies costs {lost}."
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ppopt.memory_frontier.curves import FoundSchedule
+from ppopt.memory_frontier.curves import FoundSchedule, stairs_of
 from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
 from reports.frontier_points import Saving
@@ -59,10 +59,18 @@ class CopiedCurve:
     ----------
     plain, copied : sequence of FoundSchedule
         The schedules at which each curve falls, by increasing memory.
+    copies_anything : bool
+        Whether any order copies something.
     """
 
     plain: Sequence[FoundSchedule]
     copied: Sequence[FoundSchedule]
+    copies_anything: bool = True
+
+    @classmethod
+    def of(cls, plain: Sequence[FoundSchedule], found: Sequence[FoundSchedule]) -> CopiedCurve:
+        """Make it from all that is known with copies."""
+        return cls(plain, stairs_of(found), any(_copies(each.schedule) for each in found))
 
     @property
     def best(self) -> FoundSchedule | None:
@@ -88,11 +96,10 @@ class CopiedCurve:
         fitting = (each for each in self.copied if each.memory <= memory)
         return min(fitting, key=lambda each: each.rank, default=None)
 
-    def saving(self) -> Saving:
-        """Say what copies save of the memory of the shortest step, and what they cost."""
+    def saving(self, model: Pipeline) -> Saving:
+        """Say what copies save of the memory of the shortest step of a model, and what they cost."""
         top, best = self.plain[-1], self.best
-        shown = self.copied[-1] if best is None else best
-        ratios = _shares_of_computing(shown.schedule.pipeline)
+        ratios = _shares_of_computing(model if best is None else best.schedule.pipeline)
         return Saving(
             memory=(float(top.memory), None if best is None else float(best.memory)),
             makespan=(float(top.makespan), None if best is None else float(best.makespan)),
@@ -100,7 +107,7 @@ class CopiedCurve:
             plain_within=None if best is None or (least := self.plain_within(best.memory)) is None else float(least),
             copy=float(max(ratios, default=0)),
             differs=len(set(ratios)) > 1,
-            copies_anything=any(_copies(each.schedule) for each in self.copied),
+            copies_anything=self.copies_anything,
             offloads_anything=bool(ratios),
         )
 

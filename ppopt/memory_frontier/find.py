@@ -14,7 +14,7 @@ from time import perf_counter
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.memory_frontier.copies import NO_OFFLOAD, WITHOUT_COPIES, CopiedCurve, replayed_with_copies
-from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Record, stairs_of
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Record
 from ppopt.memory_frontier.explore import Exploration, OnProgress
 from ppopt.memory_frontier.frontier_result import Copied, Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
@@ -213,6 +213,7 @@ def find_frontier(
     check_pipeline(pipeline)
     if offload and pipeline.offload is None:
         raise InputError(NO_OFFLOAD)
+    assumes_memory = "memory" not in pipeline.model_fields_set and pipeline.layers is None  # copies have it set
     if pipeline.layers is not None or pipeline.are_sliced:
         pipeline.refuse_unequal("frontier" if pipeline.are_sliced else "frontier of layers")
     if pipeline.feed == "best":  # a curve is of one pipeline
@@ -230,7 +231,7 @@ def find_frontier(
     wanted, count = read_limits(limits), read_points(points)
     wanted = None if wanted is None else tuple(sorted({*wanted, *compared}))
     gathered = _FrontierSoFar(
-        pipeline.model_copy(update={"offload": None}),
+        pipeline if pipeline.offload is None else pipeline.model_copy(update={"offload": None}),
         options,
         on_progress or _tell_nobody,
         started,
@@ -238,6 +239,7 @@ def find_frontier(
         compared=compared,
         copying=pipeline if offload else None,
         leaves_copies_out=pipeline.offload is not None and not offload,
+        assumes_memory=assumes_memory,
     )
     saved = Saved()
     if save_to is not None:
@@ -304,6 +306,7 @@ class _FrontierSoFar:
     compared: Sequence[Fraction] = ()
     copying: Pipeline | None = None
     leaves_copies_out: bool = False
+    assumes_memory: bool = False
 
     def __post_init__(self) -> None:
         names = with_slices(run_by(self.options.framework), self.pipeline)
@@ -529,9 +532,7 @@ class _FrontierSoFar:
         own = [each.schedule for record in self.curves.records for each in record.found]
         others = [each.schedule for each in self.published if self._lane_of(each.schedule) is not None]
         orders = {id(each): each for each in (*own, *others)}
-        curve = CopiedCurve(
-            self.curves.stairs(), stairs_of(replayed_with_copies(orders.values(), model, self.left_out))
-        )
+        curve = CopiedCurve.of(self.curves.stairs(), replayed_with_copies(orders.values(), model, self.left_out))
         bound = min(record.bound_at(None) for record in self.curves.records)
         best = curve.best
         places = sorted({*limits, *([] if best is None else [best.memory])})
@@ -544,7 +545,7 @@ class _FrontierSoFar:
                 if curve.within(limit) is not None
             ),
             stairs=tuple(each.schedule for each in curve.copied),
-            saving=curve.saving(),
+            saving=curve.saving(model),
         )
 
     def _point(self, limit: Fraction) -> Point:
@@ -556,7 +557,7 @@ class _FrontierSoFar:
         yield from placement_notes(self.model)
         if self.leaves_copies_out:
             yield WITHOUT_COPIES
-        if "memory" not in self.pipeline.model_fields_set and self.pipeline.layers is None:
+        if self.assumes_memory:
             yield "no memory is given, so every stage is assumed to keep 1 for each microbatch (see memory.activation)"
         if isinstance(self.pipeline.memory.limit, tuple) and len(set(self.pipeline.limits)) > 1:
             yield "the devices have different limits, but the frontier gives all of them the same"

@@ -70,11 +70,11 @@ def hold_against(
     Raises
     ------
     InputError
-        If the measured actions differ from the order's, or the prediction has work beside computing.
+        If the measured actions differ from the order's, or the prediction gathers or reduces beside computing.
     """
     if unit not in MILLISECONDS:
         raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {unit!r}")
-    predicted.pipeline.refuse_beside("--against")
+    predicted.pipeline.model_copy(update={"offload": None}).refuse_beside("--against")  # copies end no step
     _check_same_order(predicted, actions)
     after = predicted.pipeline.after
     predicted = _to_last_operation(predicted)

@@ -214,7 +214,6 @@ class Plan:
     def __init__(self, pipeline: Pipeline, schedule: Rehearsable, options: Options) -> None:
         self.options = options
         pipeline = pipeline.model_copy(update=dict.fromkeys((*WAITING, "step")))
-        pipeline.refuse_waits("rehearse")
         named = schedule if isinstance(schedule, Schedule) else read_named(schedule)
         self.lowered = named.lowered if isinstance(named, GivenOrder) else None
         if isinstance(named, GivenOrder):

@@ -43,6 +43,9 @@ def test_the_curve_without_copies_is_that_of_a_pipeline_that_copies_nothing(fast
     assert alone.shown.copies is None
     assert any(note.startswith("offload: nothing is copied here") for note in alone.notes)
     plain = ppopt.frontier(Pipeline.from_mapping(COSTS), time_limit=0)
+    assumed = {key: each for key, each in COSTS.items() if key != "memory"} | {"offload": {"time": 1}}
+    notes = ppopt.frontier(Pipeline.from_mapping(assumed), time_limit=0).notes
+    assert any("no memory is given" in note for note in notes)
     assert [point.to_dict() for point in alone.points] == [point.to_dict() for point in plain.points]
     assert not any("offload" in note for note in (*plain.notes, *fast.notes))
 
@@ -144,16 +147,16 @@ SAVING = Saving(memory=(8, 4), makespan=(100, 110), is_free=False, plain_within=
             SAVING,
             (
                 "Offload saves 50.00% of memory here and costs 10.00% of time: a copy there and back takes 0.72 of F + "
-                "B. The shortest steps found need 8 GB without copies and 4 GB with them, in which the shortest "
-                "without copies costs 20.00%."
+                "B. The shortest step found needs 8 GB without copies; one with copies needs 4 GB, in which the "
+                "shortest without copies costs 20.00%."
             ),
         ),
         (
             replace(SAVING, plain_within=None, differs=True),
             (
                 "Offload saves 50.00% of memory here and costs 10.00% of time: a copy there and back takes up to 0.72 "
-                "of F + B. The shortest steps found need 8 GB without copies and 4 GB with them, in which nothing runs "
-                "without copies."
+                "of F + B. The shortest step found needs 8 GB without copies; one with copies needs 4 GB, in which "
+                "no order known runs without copies."
             ),
         ),
         (
@@ -166,8 +169,8 @@ SAVING = Saving(memory=(8, 4), makespan=(100, 110), is_free=False, plain_within=
         (
             replace(SAVING, copies_anything=False),
             (
-                "Offload saves nothing here: no order known has three microbatches in flight on a device; a copy there "
-                "and back takes 0.72 of F + B."
+                "Offload saves nothing here: no order known copies anything, since a device does only with three "
+                "microbatches in flight; a copy there and back takes 0.72 of F + B."
             ),
         ),
         (replace(SAVING, offloads_anything=False), "Offload saves nothing here: no stage offloads anything."),
@@ -183,7 +186,7 @@ def test_the_sentence_in_every_case(saving: Saving, sentence: str) -> None:
     [
         ({"offload": {"time": 40}}, "Offload saves nothing here: "),
         ({"offload": {"time": 0, "share": 0}}, "Offload saves nothing here: no stage offloads anything."),
-        ({"offload": {"time": 1}, "microbatches": 1}, "Offload saves nothing here: no order known has three "),
+        ({"offload": {"time": 1}, "microbatches": 1}, "Offload saves nothing here: no order known copies anything"),
         ({"offload": {"time": 0}, "devices": 1}, "Offload saves "),
     ],
 )
