@@ -12,6 +12,7 @@ from pathlib import Path
 
 NOT_BY_THEMSELVES = {
     "timing",
+    "atlas",
     "optimality",
     "plan",
     "plan_layouts",

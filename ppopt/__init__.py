@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ppopt.best_known.cells import atlas
     from ppopt.calibration.calibrate import Calibration, calibrate
     from ppopt.comparison.charts import (
         bubble_chart,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ppopt.evaluation.catalogue": ("strategies",),
+    "ppopt.best_known.cells": ("atlas",),
     "ppopt.calibration.calibrate": ("Calibration", "calibrate"),
     "ppopt.comparison.charts": (
         "bubble_chart",
@@ -115,6 +117,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # by room, as above
     "strategies",
+    "atlas",
     "Calibration",
     "calibrate",
     "bubble_chart",

@@ -185,6 +185,8 @@ class Section:
         A description of the noise; empty if there was none.
     framework : str
         The title of the framework that runs all schedules, if one was asked for.
+    overlapped : str
+        Whether overlapped blocks are worth it; empty if nothing says what they hide.
     margins : Margins
         How far the verdict holds.
     what_if : WhatIf or None
@@ -205,6 +207,7 @@ class Section:
     frontier: ShownFrontier | None = None
     noise: str = ""
     framework: str = ""
+    overlapped: str = ""
     margins: Margins = field(default_factory=Margins)
     what_if: WhatIf | None = None
 

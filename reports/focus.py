@@ -33,6 +33,8 @@ def in_focus(section: Section) -> frozenset[int]:
     chosen |= {rank for rank, each in enumerate(schedules) if each.summary.name == baseline}
     if section.frontier is not None:
         chosen |= {point.rank for point in section.frontier.points if point.rank is not None}
+        if section.frontier.copies is not None:
+            chosen |= {point.rank for point in section.frontier.copies.points if point.rank is not None}
     fair = {named[id(row)] for row in compared_rows([each.summary for each in schedules])}
     fitting = sorted(
         (rank for rank in fair if not schedules[rank].summary.over),

@@ -88,6 +88,122 @@ class PublishedPoint:
 
 
 @dataclass(frozen=True)
+class CopiedPoint:
+    """The shortest step known with copies at a memory limit.
+
+    Attributes
+    ----------
+    limit, makespan, bound, memory, name, placement, status, rank
+        As for `FrontierPoint`.
+    without : float or None
+        The shortest step known without copies within the same memory; None if nothing fits it.
+    """
+
+    limit: float
+    makespan: float
+    bound: float
+    memory: float
+    name: str
+    placement: str
+    status: str
+    without: float | None
+    rank: int | None = None
+
+    @property
+    def gap(self) -> float:
+        """(makespan − bound) ÷ makespan."""
+        return (self.makespan - self.bound) / self.makespan
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What copies save of the memory of the shortest step known without them, and what they cost.
+
+    Attributes
+    ----------
+    memory : (float, float or None)
+        What the shortest step without copies needs, and what one with copies needs; None if copies save nothing.
+    makespan : (float, float or None)
+        How long these two steps take.
+    is_free : bool
+        Whether the second is exactly no longer.
+    plain_within : float or None
+        The shortest step known without copies within the memory of the second; None if nothing fits it.
+    copy : float
+        The time to copy an activation to the host and back, relative to F + B; of stages that differ, the largest.
+    differs : bool
+        Whether stages differ in that.
+    copies_anything, offloads_anything : bool
+        Whether any order has copies, and whether any stage offloads at all.
+    """
+
+    memory: tuple[float, float | None]
+    makespan: tuple[float, float | None]
+    is_free: bool
+    plain_within: float | None
+    copy: float
+    differs: bool = False
+    copies_anything: bool = True
+    offloads_anything: bool = True
+
+    @property
+    def share(self) -> float:
+        """The share of the memory that copies save."""
+        before, after = self.memory
+        return 0.0 if after is None else (before - after) / before
+
+    @property
+    def cost(self) -> float:
+        """How much longer the step is."""
+        before, after = self.makespan
+        return 0.0 if after is None or self.is_free else after / before - 1
+
+    def sentence(self, units: Units) -> str:
+        """Say what copies save and what they cost."""
+        if not self.offloads_anything:
+            return "Offload saves nothing here: no stage offloads anything."
+        takes = f"a copy there and back takes {'up to ' if self.differs else ''}{number(self.copy, 3)} of F + B"
+        if not self.copies_anything:
+            return (
+                "Offload saves nothing here: no order known copies anything, since a device does only with three "
+                f"microbatches in flight; {takes}."
+            )
+        (before, after), (length, longer) = self.memory, self.makespan
+        if after is None or longer is None:
+            return f"Offload saves nothing here: an order without copies is as short within any memory; {takes}."
+        saved = f"Offload saves {percent(self.share)} of memory"
+        least, fewer = in_best_unit(before, units.memory), in_best_unit(after, units.memory)
+        if self.is_free:
+            step = f"The shortest step found, {in_best_unit(length, units.time)},"
+            return f"{saved} for nothing here: {takes}. {step} needs {least} without copies and {fewer} with them."
+        told = f"{saved} here and costs {percent(self.cost)} of time: {takes}. "
+        told += f"The shortest step found needs {least} without copies; one with copies needs {fewer}"
+        if self.plain_within is None:
+            return f"{told}, in which no order known runs without copies."
+        lost = percent(self.plain_within / length - 1)
+        return f"{told}, in which the shortest without copies costs {lost}."
+
+
+@dataclass(frozen=True)
+class ShownCopies:
+    """The curve with copies.
+
+    Attributes
+    ----------
+    points : sequence of CopiedPoint
+        The points, by increasing limit.
+    stairs : sequence of (float, float)
+        As for `ShownFrontier`.
+    saving : Saving
+        What copies save, and what they cost.
+    """
+
+    points: Sequence[CopiedPoint]
+    stairs: Sequence[tuple[float, float]]
+    saving: Saving
+
+
+@dataclass(frozen=True)
 class ShownFrontier:
     """A whole frontier.
 
@@ -113,6 +229,8 @@ class ShownFrontier:
         What bounds and proofs hold for, if not for everything shown.
     source : str
         Where the costs come from; empty if that is not known.
+    copies : ShownCopies or None
+        The curve with copies, if it was asked for. Everything else is without copies.
     """
 
     points: Sequence[FrontierPoint]
@@ -125,6 +243,7 @@ class ShownFrontier:
     units: Units = NO_UNITS
     scope: str = ""
     source: str = ""
+    copies: ShownCopies | None = None
 
     def shortest(self, memory: float) -> float:
         """Return the shortest makespan known within a memory limit, which some schedule fits."""
@@ -134,6 +253,8 @@ class ShownFrontier:
     def sentence(self) -> str:
         """Say where the knee is, what the next step of memory brings, and from where on more brings nothing."""
         told = f"{self._course} Bounds and proofs hold {self.scope}." if self.scope else self._course
+        if self.copies is not None:
+            told = f"{self.copies.saving.sentence(self.units)} Without copies, {told[0].lower()}{told[1:]}"
         return on_costs(told, self.source)
 
     @property
@@ -241,7 +362,28 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
         before = point
     note = "step: how the makespan changes from the row above"
     text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}", *_cuts(shown.points)])
-    return f"{text}\n\n{_published_table(shown, width)}" if shown.published else text
+    more = [*_copied_table(shown, width), *([_published_table(shown, width)] if shown.published else [])]
+    return "\n\n".join([text, *more])
+
+
+def _copied_table(shown: ShownFrontier, width: int | None) -> Iterator[str]:
+    """Write the shortest steps known with copies beside those without."""
+    if shown.copies is None:
+        return
+    header = ("limit", "with copies", "memory", "makespan", "bound", "gap", "without", "copies")
+    cells: list[Sequence[str]] = [header, *shown.units.below(header)]
+    for each in shown.copies.points:
+        without = ("–", "") if each.without is None else (number(each.without), _change(each.makespan / each.without))
+        figures = number(each.memory), number(each.makespan), number(each.bound), percent(each.gap)
+        cells.append((number(each.limit), each.name, *figures, *without))
+    yield "\n".join([*aligned(cells, width), _COPIES])
+
+
+def _change(ratio: float) -> str:
+    return "" if ratio == 1 else signed_percent(ratio - 1)
+
+
+_COPIES = "without: the shortest step known without copies within the same memory; copies: how much copies change it"
 
 
 def _cuts(points: Sequence[FrontierPoint]) -> Iterator[str]:

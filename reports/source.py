@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_ORDINARY = re.compile("No |The |From |At |Of |Along ")
+_ORDINARY = re.compile("No |The |From |At |Of |Along |Offload ")
 """How sentences begin that do not begin with a name or a number."""
 
 

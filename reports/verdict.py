@@ -92,6 +92,24 @@ def by_framework(rows: Sequence[Row]) -> str:
     return f"Fastest of these by framework: {'; '.join([*parts, *none])}." if parts else ""
 
 
+def worth_of_blocks(overlapped: Row, other: Row, hidden: float) -> str:
+    """Say whether the best schedule with overlapped blocks is shorter than the best without, and why.
+
+    Parameters
+    ----------
+    overlapped, other : Row
+        Both schedules.
+    hidden : float
+        The share of the communication that the blocks hide.
+    """
+    hide = f"hide {percent(hidden)} of the communication within layers"
+    if overlapped.figures.makespan < other.figures.makespan:
+        shorter = f"{compared(overlapped, other)}, the best without overlapped blocks"
+        return f"{overlapped.name} is {shorter}: its blocks {hide}."
+    text = f"{overlapped.name}, the best with them, is {compared(overlapped, other)}, although its blocks {hide}"
+    return f"Overlapped blocks do not pay here: {text}."
+
+
 def _joined(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last

@@ -17,6 +17,7 @@ from ppopt.process.processes import take_termination_as_interrupt
 from ppopt.process.version import __version__
 
 _COMMANDS = {
+    "atlas": "Show the best known makespans on a grid of pipelines, and where your order stands.",
     "calibrate": "Find the overhead with which replays take as long as measured steps.",
     "check": "Check schedule files and list every fault with its place.",
     "compare": "Rank published and searched schedules on your costs, and say where the time goes.",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 )
 @FOR
 @click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
+@click.option("--offload", is_flag=True, help="Add the curve with copies, as offload in the configuration describes.")
 @click.option("--limits", default="auto", show_default=True, metavar="A,B,…|auto", help="Memory limits to search at.")
 @click.option("--points", type=click.IntRange(1, 1000), metavar="N", help="Number of limits to choose.  [default: 12]")
 @click.option("--time-limit", type=FINITE, default=100.0, show_default=True, metavar="S", help="Seconds in total.")
@@ -78,7 +79,8 @@ def frontier(
     from ppopt.memory_frontier.find import find_frontier
     from ppopt.memory_frontier.limits import POINTS, read_pair
 
-    searched = {name: options[name] for name in ("placement", "overlap", "time_limit", "workers", "seed")}
+    names = ("placement", "overlap", "offload", "time_limit", "workers", "seed")
+    searched = {name: options[name] for name in names}
     with ProgressLine() as line:
         try:
             compared = read_pair(low, high)
@@ -106,7 +108,7 @@ def _with_option(message: str) -> str:
     """Replace the argument's name in a message by the option's."""
     if message.startswith("framework: "):
         return f"--for: {message.removeprefix('framework: ')}"
-    return f"--{message}" if message.startswith(("limits:", "points:", "from:", "to:")) else message
+    return f"--{message}" if message.startswith(("limits:", "points:", "from:", "to:", "offload:")) else message
 
 
 def _check_files(save: str | None, report: str | None, charts: tuple[str, ...], config: str | None) -> None:

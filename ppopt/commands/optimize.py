@@ -156,8 +156,8 @@ def optimize(
         ctx.exit(4 if results.undecided else 3)
     if overlap and not any(map(_has_saving_blocks, results.found)):
         click.echo(
-            "note: --overlap: no block is shorter than its halves one after the other; set the key overlap (0 to 1) "
-            "of the configuration to the part of the shorter half that a block saves",
+            "note: --overlap: no block is shorter than its halves one after the other; set the key overlap (0 to less "
+            "than 2) of the configuration to the part of the shorter half that a block saves",
             err=True,
         )
     show_optimized(pipeline, results.found, results.beside, form, draw=draw, texts=results.texts, noise=noise)

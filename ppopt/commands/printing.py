@@ -148,7 +148,7 @@ def show_frontier(frontier: Frontier, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(frontier.to_dict(), allow_nan=False))
     elif form == "csv":
-        click.echo(as_csv([point.to_dict() for point in frontier.points]), nl=False)
+        click.echo(as_csv(frontier.to_rows()), nl=False)
     else:
         reasons = [f"left out: {text}" for text in together(frontier.left_out, with_name)]
         tables = frontier_table(frontier.shown, table_width())

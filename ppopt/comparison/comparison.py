@@ -217,7 +217,8 @@ class Comparison:
             has_cuts=self.pipeline.layers is not None,
         )
         reach = self.shown.reach.sentences(self.pipeline.unit or "")
-        told = " ".join(filter(None, (first, reach, "" if self.framework else by_framework(rows), self._of_resident)))
+        frameworks = "" if self.framework else by_framework(rows)
+        told = " ".join(filter(None, (first, self.shown.overlapped, reach, frameworks, self._of_resident)))
         return on_costs(told, self.pipeline.source)
 
     @property
@@ -235,6 +236,19 @@ class Comparison:
             held = with_unit(grouped(max(each.peak_memory)), self.pipeline.memory.unit)
             parts.append(f"{_resident(each)}: {time}{change}, memory {held}{over}")
         return f"{best.strategy} by resident stages: {'; '.join(parts)}."
+
+    @property
+    def overlapped(self) -> str:
+        """Whether overlapped blocks are worth it, where layers have parts: the best schedule with, and without."""
+        from reports.verdict import worth_of_blocks
+
+        best: dict[bool, Schedule] = {}
+        for each in self.contenders:
+            if each.hidden_communication is not None:
+                best.setdefault(each.hidden_communication > 0, each)
+        if len(best) < 2:
+            return ""
+        return worth_of_blocks(best[True].table_row(), best[False].table_row(), best[True].hidden_communication or 0)
 
     def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Make the section of a report.
@@ -267,6 +281,7 @@ class Comparison:
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
             framework=self._runner,
+            overlapped=shown.overlapped,
             margins=shown.reach,
             what_if=what_if(self.pipeline, shown.schedules, drawn) if replayable else None,
         )

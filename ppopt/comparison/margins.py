@@ -252,9 +252,10 @@ class MarginsSoFar:
             if each[0] in whole:
                 self._find(whole)
         else:
-            known = {"p2p": pipeline.semantics} if pipeline.semantics in ("rendezvous", "batched") else pipeline.streams
-            what = f"p2p: {pipeline.semantics}" if "p2p" in known else " and ".join(known)
-            self.notes.append(f"no margins: with {what}, what is waited for depends on times")
+            why = f"p2p: {pipeline.semantics}, the order of transfers depends on times"
+            if pipeline.streams:
+                why = f"{' and '.join(pipeline.streams)}, computing waits for more than results"
+            self.notes.append(f"no margins: with {why}")
         self.margins = Margins(
             margins=tuple(self._found),
             unchanged=tuple(self._unchanged),

@@ -311,7 +311,8 @@ class _Search:
     def _is_shortest(self, bound: Fraction) -> bool:
         """Return whether no sum of the layers' costs and of lags lies between a bound and the best cut."""
         pipeline = self.order.pipeline
-        if self.best is None or pipeline.overlap or pipeline.slowdown or pipeline.waits:
+        overlaps = pipeline.overlap or pipeline.has_parts
+        if self.best is None or overlaps or pipeline.slowdown or pipeline.waits:
             return False
         best = self.best.makespan
         costs = {value for costs in all_costs(self._layers) for value in costs[:4] if value}

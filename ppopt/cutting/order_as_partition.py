@@ -32,6 +32,12 @@ TIMES = {"F": 0, "B": 1, "I": 2, "W": 3}
 ACTIVATION, HELD, STATIC = 4, 5, 6
 """The attributes that are memory."""
 
+COMPUTING, COMMUNICATION = (7, 8), (9, 10)
+"""The least that layers take of each stream in a block, in its forward and in its backward, if some layers have parts.
+
+A layer that runs alone counts on both streams.
+"""
+
 Orders: TypeAlias = Sequence[Sequence[PipelineAction]]
 
 
@@ -49,8 +55,9 @@ class Written:
     ticks_per_unit, amounts_per_unit : int
         Ticks of the problem per unit of time, and per unit of memory.
     is_exact : bool
-        Whether all amounts are whole. If not, exact amounts would not fit 64 bits: amounts are rounded down and limits
-        up, lengths are lower bounds, and a split that keeps the limits may in truth exceed them a little.
+        Whether lengths and amounts are exact. If not, lengths are lower bounds, either because exact amounts would not
+        fit 64 bits, or because the durations of blocks are no largest of some sums (`_forms`). In the first case
+        amounts are rounded down and limits up, and a split that keeps the limits may in truth exceed them a little.
     """
 
     problem: PartitionProblem
@@ -179,7 +186,6 @@ def write_partition(
     layers = pipeline.layers
     assert layers is not None
     stages = len(placement.homes[0])
-    overlap = pipeline.overlap or Fraction(0)
     ordered = _after_overheads(pipeline, ordered or sorted_actions(pipeline, placement, orders))
     lags = {lag for waits in ordered.waits for _, lag in waits}
     scale, memory_scale, is_exact = _scales(pipeline, layers, len(ordered.actions), lags)
@@ -195,9 +201,12 @@ def write_partition(
     part = _part(pipeline)
     units = scale // part, memory_scale
     runs = tuple(
-        _run(kind, window, units, recomputes=again) for kind, window in zip(layers.kinds, windows, strict=True)
+        _run(kind, window, units, recomputes=again, with_parts=pipeline.has_parts)
+        for kind, window in zip(layers.kinds, windows, strict=True)
     )
-    lengths = tuple(_forms(each, overlap, part) for each in classes)
+    lengths = tuple(_forms(each, pipeline, part) for each in classes)
+    blocks_are_sums = (pipeline.overlap or 0) <= 1 and not pipeline.has_parts
+    is_exact = is_exact and (blocks_are_sums or not any(map(_is_block, ordered.actions)))
     groups = tuple(dict.fromkeys(tuple(sorted({stage for stage, _ in held})) for held in placement.local_stages))
     return Written(
         PartitionProblem(
@@ -251,6 +260,7 @@ def _part(pipeline: Pipeline) -> int:
 def _scales(pipeline: Pipeline, layers: Layers, actions: int, lags: Iterable[Fraction]) -> tuple[int, int, bool]:
     """Choose the ticks per unit of time and of memory; all amounts are whole if that fits 64 bits."""
     times = [*lags, *(value for costs in all_costs(layers) for value in costs[:4])]
+    times += [time for kind in layers.kinds if kind.parts is not None for time in kind.parts.sums]
     limits = [limit for limit in pipeline.limits if limit is not None]
     amounts = [*limits, *(value for costs in all_costs(layers) for value in costs[4:])]
     part = _part(pipeline)
@@ -279,12 +289,33 @@ def _amounts(costs: LayerCosts, ticks: int, units: int) -> tuple[int, ...]:
     )
 
 
-def _run(kind: LayerKind, window: tuple[int, int], units: tuple[int, int], *, recomputes: bool) -> Run:
+def _least_of_streams(kind: LayerKind, costs: LayerCosts, glue: int, ticks: int) -> tuple[int, ...]:
+    """Write the least that layers of a kind take of each stream in a block: their parts, or alone."""
+    alone = costs.forward, costs.backward
+    each = (alone, alone)
+    if kind.parts is not None:
+        each = kind.parts.computing, kind.parts.communication
+    return tuple(
+        _in_ticks(glue * min(part, whole), ticks) for parts in each for part, whole in zip(parts, alone, strict=True)
+    )
+
+
+def _run(
+    kind: LayerKind, window: tuple[int, int], units: tuple[int, int], *, recomputes: bool, with_parts: bool
+) -> Run:
     """Write a row of layers: glued layers are one item; single layers of it may be recomputed."""
-    if recomputes and kind.recomputed is not None:
-        modes = tuple(_amounts(costs, *units) for costs in (kind.costs, kind.recomputed))
-        return Run(kind.count // kind.glue, *window, modes, parts=kind.glue)
-    return Run(kind.count // kind.glue, *window, (_amounts(kind.costs.times(kind.glue), *units),))
+    single = recomputes and kind.recomputed is not None
+    glue = 1 if single else kind.glue
+    each = [kind.costs, *([kind.recomputed] if single and kind.recomputed is not None else [])]
+    modes = tuple(
+        _amounts(costs.times(glue), *units) + (_least_of_streams(kind, costs, glue, units[0]) if with_parts else ())
+        for costs in each
+    )
+    return Run(kind.count // kind.glue, *window, modes, parts=kind.glue if single else 1)
+
+
+def _is_block(action: PipelineAction) -> bool:
+    return isinstance(action, Block)
 
 
 def _class_of(action: PipelineAction) -> tuple[object, ...]:
@@ -297,22 +328,29 @@ def _class_of(action: PipelineAction) -> tuple[object, ...]:
     return action.kind, action.stage
 
 
-def _forms(named: tuple[object, ...], overlap: Fraction, part: int) -> tuple[Form, ...]:
+def _forms(named: tuple[object, ...], pipeline: Pipeline, part: int) -> tuple[Form, ...]:
     """Write the duration of a class of actions without its overhead, in ticks of which ``part`` are one of a time.
 
-    A block lasts F + B − σ · min(F, B), which is the larger of F + (1 − σ) B and (1 − σ) F + B. All of it takes as many
-    times as long as its device does.
+    A block lasts F + B − σ · min(F, B), which is the larger of F + (1 − σ) B and (1 − σ) F + B; with σ > 1 at least
+    (2 − σ) · max(F, B). A block of layers with parts lasts at least as long as each of its streams is busy, where a
+    layer that runs alone keeps both. All of it takes as many times as long as its device does.
     """
     if not named:
         return ((),)
     first, second, pace = named
     assert isinstance(pace, Fraction)
+    overlap = pipeline.overlap or Fraction(0)
     whole, less = int(part * pace), int(part * pace * (1 - overlap))
     if isinstance(first, str):
         assert isinstance(second, int)
         return ((Term(second, TIMES[first], whole),),)
     assert isinstance(first, int)
     assert isinstance(second, int)
+    if pipeline.has_parts:
+        streams = (COMPUTING, COMMUNICATION)
+        return tuple((Term(first, here, whole), Term(second, there, whole)) for here, there in streams)
+    if overlap > 1:
+        return tuple((Term(*half, whole + less),) for half in ((first, TIMES["F"]), (second, TIMES["B"])))
     factors = [(whole, less), (less, whole)] if overlap else [(whole, whole)]
     return tuple(
         (Term(first, TIMES["F"], forward), Term(second, TIMES["B"], backward)) for forward, backward in factors

@@ -16,15 +16,16 @@ from ppopt.schedules.communicator_verdicts import (
     describe_hang,
     needed_communicators,
 )
+from ppopt.schedules.replaying import replay_orders
 from solver.counted import counted
 from solver.errors import InputError
 from strategies.faults.communication_faults import unknown_actions
-from strategies.faults.order_faults import CheckedFile, check_communication, check_file
+from strategies.faults.order_faults import CheckedFile, check_communication, check_copies, check_file
 from strategies.given_model.stages import GivenModel
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.receive_buffers import ReceiveBuffers, Size, by_figure, receive_buffers
-from strategies.lowering.transfers import is_lowered
+from strategies.lowering.transfers import has_beside, is_lowered
 from strategies.model.actions import Op
 from strategies.model.communication import DEFAULT_COMMUNICATORS
 from strategies.model.communicators import COMMUNICATORS
@@ -156,13 +157,15 @@ def check_schedule_file(
     if checked.placement is None:
         return CheckReport(file.name, faults, notes, f"{file.name}: {counted(len(faults), 'fault')}")
     placed = file.rows if is_lowered(file.rows) else None
-    given = GivenOrder(file.name, checked.placement, file.orders, file.notes, placed)
+    beside = file.rows if has_beside(file.rows) else None
+    given = GivenOrder(file.name, checked.placement, file.orders, file.notes, placed, beside)
     size: Size | None = None
     if costs is not None:
         pipeline = planned_for_file(GivenModel(costs(given)), given)
         size = sizes_of_results(pipeline, checked.placement)
         communicators = communicators or pipeline.communicators
-        faults = tuple(_over_limit(file, pipeline, checked.placement))
+        over = _over_limit(file, pipeline, checked.placement) if not pipeline.streams else _over(given, pipeline)
+        faults = tuple(over)
     rows = file.rows if lower is None else _lowered(given, lower)
     asked = communicators or DEFAULT_COMMUNICATORS
     text = f"{file.name}: {_described(given)}; {_found(faults)}"
@@ -174,9 +177,9 @@ def check_schedule_file(
 
 def _checked(read: ScheduleFile) -> CheckedFile:
     if is_lowered(read.rows):
-        return check_communication(check_file(read))
+        return check_copies(check_communication(check_file(read)))
     unknown = tuple(unknown_actions(read.rows))
-    return check_file(replace(read, faults=(*read.faults, *unknown)))
+    return check_copies(check_file(replace(read, faults=(*read.faults, *unknown))))
 
 
 LOWERINGS = ("pytorch", "deferred")
@@ -271,6 +274,14 @@ def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) ->
         if peak > limit:
             text = f"is where the device holds most: {float(peak):g}; its limit is {float(limit):g}"
             yield Fault(device, column, str(row[column]), text)
+
+
+def _over(given: GivenOrder, pipeline: Pipeline) -> Iterator[Fault]:
+    """Find the devices that exceed the limit in a replay, which decides when work beside computing takes memory."""
+    made = replay_orders(given.name, pipeline, given.placement, given.orders, "graph", given=given)
+    for device in made.over_limit:
+        text = f"holds up to {made.peak_memory[device]:g}; its limit is {made.limits[device]:g}"
+        yield Fault(device, None, "", text)
 
 
 def _peak(row: Sequence[Token | None], change: Callable[[Op], Fraction], static: Fraction) -> tuple[Fraction, int]:

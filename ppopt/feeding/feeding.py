@@ -172,6 +172,7 @@ def write_fed(pipeline: Pipeline, placement: Placement, orders: Orders, costs: P
     halves = (parts.row[one][turn], np.where(fused, parts.row[two], -1)[turn])
     least = [each.reshape(-1, len(costs.items.classes)).min(axis=1) for each in (length, work, lag)]
     starts = np.cumsum([0, *map(len, in_turn)])
+    overlap = float(pipeline.overlap or 0)
     return Fed(
         row=halves[0],
         slot=slots[0],
@@ -185,13 +186,13 @@ def write_fed(pipeline: Pipeline, placement: Placement, orders: Orders, costs: P
         change_row=change[:, 0].copy(),
         change_slot=change[:, 1].copy(),
         touched=_touched(slots, starts, wait, placement.microbatches),
-        tail=_tails(halves, starts, place[wait[:, 0]], wait[:, 1], least),
+        tail=_tails(halves, starts, place[wait[:, 0]], wait[:, 1], least, overlap),
         length=length,
         work=work,
         lag=lag,
         amount=amount,
         room=_room(pipeline, placement),
-        saved=float(pipeline.overlap or 0),
+        saved=overlap,
     )
 
 
@@ -212,12 +213,17 @@ def _tails(
     before: Numbers,
     lag_row: Numbers,
     least: Sequence[NDArray[np.float64]],
+    overlap: float,
 ) -> NDArray[np.float64]:
-    """Find for each action the least time from its end to the last end, whatever the slots hold."""
+    """Find for each action the least time from its end to the last end, whatever the slots hold.
+
+    A block is at least as long as its longer half, or with σ > 1 as 2 − σ of it.
+    """
     length, work, lag = (each.tolist() for each in least)
     tail = [0.0] * len(halves[0])
     halves_of = zip(halves[0].tolist(), halves[1].tolist(), strict=True)
-    lasts = [max(length[one], work[two] if two >= 0 else 0.0) for one, two in halves_of]
+    part = min(1.0, 2.0 - overlap)
+    lasts = [part * max(length[one], work[two]) if two >= 0 else length[one] for one, two in halves_of]
     begin, waits, rows = starts.tolist(), before.tolist(), lag_row.tolist()
     for action in reversed(range(len(tail))):
         behind = tail[action] + lasts[action]

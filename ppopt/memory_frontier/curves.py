@@ -50,6 +50,15 @@ class FoundSchedule:
         return self.makespan, self.memory
 
 
+def stairs_of(found: Iterable[FoundSchedule]) -> list[FoundSchedule]:
+    """List the schedules at which a curve falls, by increasing memory."""
+    stairs: list[FoundSchedule] = []
+    for each in sorted(found, key=lambda each: (each.memory, each.rank)):
+        if not stairs or each.makespan < stairs[-1].makespan:
+            stairs.append(each)
+    return stairs
+
+
 @dataclass(frozen=True)
 class Proof:
     """A lower bound on the makespan of all schedules on a placement within a memory limit.
@@ -258,14 +267,7 @@ class Curves:
 
     def stairs(self) -> list[FoundSchedule]:
         """List the schedules at which the curve falls, by increasing memory."""
-        every = sorted(
-            (each for record in self.records for each in record.found), key=lambda each: (each.memory, each.rank)
-        )
-        stairs: list[FoundSchedule] = []
-        for each in every:
-            if not stairs or each.makespan < stairs[-1].makespan:
-                stairs.append(each)
-        return stairs
+        return stairs_of(each for record in self.records for each in record.found)
 
     def bound_steps(self, limits: Iterable[Fraction]) -> list[tuple[Fraction, Fraction]]:
         """List limits with their bounds, increasing; each bound holds from the previous limit up to its own.

@@ -13,9 +13,10 @@ from pathlib import Path
 from time import perf_counter
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
+from ppopt.memory_frontier.copies import NO_OFFLOAD, WITHOUT_COPIES, CopiedCurve, replayed_with_copies
 from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Record
 from ppopt.memory_frontier.explore import Exploration, OnProgress
-from ppopt.memory_frontier.frontier_result import Frontier, Point
+from ppopt.memory_frontier.frontier_result import Copied, Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
 from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
 from ppopt.memory_frontier.searched_cuts import SearchedCut, least_makespan, scope_of, searched_cuts_of
@@ -79,6 +80,7 @@ def frontier(
     on_progress: OnProgress | None = None,
     shown_afterwards: bool = False,
     framework: str | None = None,
+    offload: bool = False,
 ) -> Frontier:
     """Find the shortest step for each memory limit, with a proven bound, and compare it with published schedules.
 
@@ -115,6 +117,9 @@ def frontier(
         Whether to leave time for a page of all schedules.
     framework : str, optional
         The training framework that runs the result: only placements on which it loads any order are searched.
+    offload : bool
+        Whether to replay every order known with the copies that the pipeline's ``offload`` describes, as a second
+        curve. The first one is without copies in any case.
 
     Returns
     -------
@@ -141,6 +146,7 @@ def frontier(
         on_progress=on_progress,
         shown_afterwards=shown_afterwards,
         framework=framework,
+        offload=offload,
     )
     try:
         keep()
@@ -179,13 +185,14 @@ def find_frontier(
     shown_afterwards: bool = False,
     framework: str | None = None,
     compared: Sequence[Fraction] = (),
+    offload: bool = False,
 ) -> tuple[Frontier, Callable[[], None]]:
     """Do the same as `frontier`, but let the caller decide when to write the file: results are shown first.
 
     Parameters
     ----------
     pipeline, placement, overlap, limits, points, time_limit, workers, seed, save_to, on_progress, shown_afterwards,
-    framework
+    framework, offload
         As for `frontier`.
     compared : sequence of Fraction
         Limits to search at, besides those given or chosen: a picture compares them.
@@ -204,6 +211,9 @@ def find_frontier(
     """
     started = perf_counter()
     check_pipeline(pipeline)
+    if offload and pipeline.offload is None:
+        raise InputError(NO_OFFLOAD)
+    assumes_memory = "memory" not in pipeline.model_fields_set and pipeline.layers is None  # copies have it set
     if pipeline.layers is not None or pipeline.are_sliced:
         pipeline.refuse_unequal("frontier" if pipeline.are_sliced else "frontier of layers")
     if pipeline.feed == "best":  # a curve is of one pipeline
@@ -221,7 +231,15 @@ def find_frontier(
     wanted, count = read_limits(limits), read_points(points)
     wanted = None if wanted is None else tuple(sorted({*wanted, *compared}))
     gathered = _FrontierSoFar(
-        pipeline, options, on_progress or _tell_nobody, started, wanted=wanted or (), compared=compared
+        pipeline if pipeline.offload is None else pipeline.model_copy(update={"offload": None}),
+        options,
+        on_progress or _tell_nobody,
+        started,
+        wanted=wanted or (),
+        compared=compared,
+        copying=pipeline if offload else None,
+        leaves_copies_out=pipeline.offload is not None and not offload,
+        assumes_memory=assumes_memory,
     )
     saved = Saved()
     if save_to is not None:
@@ -286,11 +304,16 @@ class _FrontierSoFar:
     interrupted: bool = False
     wanted: Sequence[Fraction] = ()
     compared: Sequence[Fraction] = ()
+    copying: Pipeline | None = None
+    leaves_copies_out: bool = False
+    assumes_memory: bool = False
 
     def __post_init__(self) -> None:
         names = with_slices(run_by(self.options.framework), self.pipeline)
         self.names = [with_virtual_stages(name, self.pipeline) for name in names if isinstance(name, str)]
         self.several = GivenModel.of_several(self.pipeline, self.names, self.options.placements)
+        if self.copying is not None:
+            self.copying = replace(self.several, pipeline=self.copying).settled()
         self.given = self.several.settled()
         self.model = (self.given if self.pipeline.layers is None else self.pipeline).with_limit(None)
         _refuse_no_memory(self.given)
@@ -457,6 +480,8 @@ class _FrontierSoFar:
         if shown_afterwards:
             shown = len(self.published) + (len(limits) if limits else points)
             ends -= FOR_A_PAGE + FOR_ITS_SCHEDULES * self.evaluating * shown
+        if self.copying is not None:  # each is replayed once more
+            ends -= FOR_ITS_SCHEDULES * self.evaluating * (len(self.published) + (len(limits) if limits else points))
         asked = self.pipeline.memory.limit
         exploration = Exploration(
             model=self.model,
@@ -479,6 +504,7 @@ class _FrontierSoFar:
         curves = self.curves
         published = sorted(self.published, key=lambda each: (each.memory, each.makespan, each.schedule.strategy))
         steps = curves.bound_steps(limits)
+        copied = None if self.copying is None else self._copied(self.copying, limits)
         return Frontier(
             pipeline=self.given,
             points=tuple(self._point(limit) for limit in limits),
@@ -495,6 +521,31 @@ class _FrontierSoFar:
             left_out=(*self.left_out, *exploration.faults.items()),
             notes=tuple(self._notes(exploration)),
             interrupted=exploration.interrupted,
+            copied=copied,
+        )
+
+    def _copied(self, model: Pipeline, limits: Sequence[Fraction]) -> Copied:
+        """Replay all orders known with copies: those on the curve, and published ones for which its bounds hold.
+
+        With copies, computing is what it is without a memory limit, so the bound of that holds.
+        """
+        own = [each.schedule for record in self.curves.records for each in record.found]
+        others = [each.schedule for each in self.published if self._lane_of(each.schedule) is not None]
+        orders = {id(each): each for each in (*own, *others)}
+        curve = CopiedCurve.of(self.curves.stairs(), replayed_with_copies(orders.values(), model, self.left_out))
+        bound = min(record.bound_at(None) for record in self.curves.records)
+        best = curve.best
+        places = sorted({*limits, *([] if best is None else [best.memory])})
+        within = ((limit, curve.within(limit)) for limit in places)
+        return Copied(
+            points=tuple(Point(float(limit), each.schedule, bound) for limit, each in within if each is not None),
+            without=tuple(
+                None if (least := curve.plain_within(limit)) is None else float(least)
+                for limit in places
+                if curve.within(limit) is not None
+            ),
+            stairs=tuple(each.schedule for each in curve.copied),
+            saving=curve.saving(model),
         )
 
     def _point(self, limit: Fraction) -> Point:
@@ -504,7 +555,9 @@ class _FrontierSoFar:
         yield from doubts(self.pipeline)
         yield from halves_notes(self.model)
         yield from placement_notes(self.model)
-        if "memory" not in self.pipeline.model_fields_set and self.pipeline.layers is None:
+        if self.leaves_copies_out:
+            yield WITHOUT_COPIES
+        if self.assumes_memory:
             yield "no memory is given, so every stage is assumed to keep 1 for each microbatch (see memory.activation)"
         if isinstance(self.pipeline.memory.limit, tuple) and len(set(self.pipeline.limits)) > 1:
             yield "the devices have different limits, but the frontier gives all of them the same"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ppopt.process.internal_error import internal_errors
 from ppopt.schedules.schedule import BETWEEN, Schedule, refuse_below_bound
 from ppopt.schedules.twins import as_one, twins
-from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
+from reports.frontier_points import CopiedPoint, FrontierPoint, PublishedPoint, Saving, ShownCopies, ShownFrontier
 from reports.numbers import percent
 from reports.units import Units
 from solver.counted import counted
@@ -86,6 +86,40 @@ def _resident(schedule: Schedule) -> dict[str, Any]:
     return {} if sharding is None else {"resident": sharding.resident}
 
 
+@dataclass(frozen=True, eq=False)
+class Copied:
+    """What is known with copies: the orders of a frontier, replayed with activations offloaded.
+
+    Attributes
+    ----------
+    points : tuple of Point
+        The shortest schedule with copies at each limit of the frontier that one fits, and where it saves most.
+    without : tuple of float or None
+        For each of them, the shortest step known without copies within the same memory; None if nothing fits it.
+    stairs : tuple of Schedule
+        The schedules at which the curve with copies falls, by increasing memory.
+    saving : Saving
+        What copies save, and what they cost.
+    """
+
+    points: tuple[Point, ...]
+    without: tuple[float | None, ...]
+    stairs: tuple[Schedule, ...]
+    saving: Saving
+
+    def to_dict(self, units: Units) -> dict[str, Any]:
+        """Write it as in ``--format json``."""
+        rows = [
+            {**point.to_dict(), "strategy": point.schedule.strategy, "memory": max(point.schedule.peak_memory)}
+            | {"without_copies": least}
+            for point, least in zip(self.points, self.without, strict=True)
+        ]
+        for row in rows:
+            del row["runs_in"]  # no framework makes these copies
+        saved = {"memory_saved": self.saving.share, "time_cost": self.saving.cost, "copy": self.saving.copy}
+        return {"sentence": self.saving.sentence(units), **saved, "points": rows}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Frontier:
     """What `ppopt.frontier` returns.
@@ -121,6 +155,8 @@ class Frontier:
         Whether Ctrl-C ended the searches.
     seconds : float
         The time it all took.
+    copied : Copied or None
+        The curve with copies, if it was asked for. Everything else is without copies.
     """
 
     pipeline: Pipeline
@@ -137,6 +173,7 @@ class Frontier:
     notes: tuple[str, ...] = ()
     interrupted: bool = False
     seconds: float = 0.0
+    copied: Copied | None = None
 
     @property
     def mean_gap(self) -> float:
@@ -156,7 +193,12 @@ class Frontier:
     @property
     def shown(self) -> ShownFrontier:
         """The frontier as charts and tables show it."""
-        return self._shown([*(point.schedule for point in self.points), *self.published])
+        copied = () if self.copied is None else self.copied.points
+        return self._shown([*(point.schedule for point in (*self.points, *copied)), *self.published])
+
+    @property
+    def _units(self) -> Units:
+        return Units(self.pipeline.unit or "", self.pipeline.memory.unit or "")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the frontier as plain values, as in ``--format json``."""
@@ -170,8 +212,20 @@ class Frontier:
             }
             for each in self.published
         ]
-        scope = {"bounds_hold": self.scope} if self.scope else {}
-        return {"points": [point.to_dict() for point in self.points], "published": published} | scope
+        scope: dict[str, Any] = {"bounds_hold": self.scope} if self.scope else {}
+        copied = {} if self.copied is None else {"offload": self.copied.to_dict(self._units)}
+        return {"points": [point.to_dict() for point in self.points], "published": published} | scope | copied
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return the points as plain values, as in ``--format csv``: with copies, the shortest step with them as well.
+
+        It is empty where nothing that is known with copies fits.
+        """
+        rows = [point.to_dict() for point in self.points]
+        if self.copied is not None:
+            least = {point.limit: point.makespan for point in self.copied.points}
+            rows = [{**row, "makespan_with_copies": least.get(row["limit"], "")} for row in rows]
+        return rows
 
     def chart(self) -> alt.LayerChart:
         """Draw makespan over memory: the curve of the schedules found, the bound below it, and published schedules."""
@@ -247,10 +301,14 @@ class Frontier:
         return replace(schedule, proven=None if point is None else point.proven, bound_held_by=None, status=status)
 
     def _name(self, schedule: Schedule) -> str:
-        """Name a searched schedule after the least limit that it is shown for."""
-        limit = next((point.limit for point in self.points if point.schedule is schedule), None)
-        named = self._with_resident(schedule)
-        return f"{named} at {limit:.10g}" if schedule.is_searched and limit is not None else named
+        """Name a searched schedule after the least limit that it is shown for, and say if it has copies."""
+        copied = () if self.copied is None else self.copied.points
+        limit = next((point.limit for point in (*self.points, *copied) if point.schedule is schedule), None)
+        has_copies = any(point.schedule is schedule for point in copied)
+        named, ending = self._with_resident(schedule), " with copies" if has_copies else ""
+        if limit is not None and (schedule.is_searched or (has_copies and not schedule.is_published)):
+            return f"{named} at {limit:.10g}{ending}"
+        return f"{named}{ending}"
 
     def _with_resident(self, schedule: Schedule) -> str:
         """Name a schedule with its number of resident stages, where each limit has its own."""
@@ -270,7 +328,8 @@ class Frontier:
             over = schedule.figures.excesses(self.pipeline.limits)
             return bool(over), schedule.makespan, *schedule.memory_taken, self._with_resident(schedule)
 
-        every = {id(each): each for each in (*(point.schedule for point in self.points), *self.published)}
+        points = (*self.points, *(() if self.copied is None else self.copied.points))
+        every = {id(each): each for each in (*(point.schedule for point in points), *self.published)}
         return sorted(every.values(), key=rank)
 
     def _shown(self, schedules: Sequence[Schedule]) -> ShownFrontier:
@@ -313,9 +372,30 @@ class Frontier:
             top=(max(self.top.peak_memory), self.top.makespan),
             highest_bound=self.highest_bound,
             limit=None if limit is None else float(limit),
-            units=Units(self.pipeline.unit or "", self.pipeline.memory.unit or ""),
+            units=self._units,
             scope=self.scope,
             source=self.pipeline.source or "",
+            copies=None if self.copied is None else self._shown_copies(self.copied, ranks),
+        )
+
+    def _shown_copies(self, copied: Copied, ranks: Mapping[int, int]) -> ShownCopies:
+        return ShownCopies(
+            points=[
+                CopiedPoint(
+                    limit=point.limit,
+                    makespan=point.makespan,
+                    bound=point.bound,
+                    memory=max(point.schedule.peak_memory),
+                    name=self._name(point.schedule),
+                    placement=point.placement,
+                    status=point.status,
+                    without=without,
+                    rank=ranks[id(point.schedule)],
+                )
+                for point, without in zip(copied.points, copied.without, strict=True)
+            ],
+            stairs=[(max(each.peak_memory), each.makespan) for each in copied.stairs],
+            saving=copied.saving,
         )
 
     def _best_within(self, memory: Fraction) -> float:

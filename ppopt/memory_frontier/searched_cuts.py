@@ -99,7 +99,8 @@ def searched_cuts_of(
 
 
 def _saves_by_blocks(cut: Pipeline, layout: Placement) -> bool:
-    return bool(saving_blocks(cut, layout, split_backward=True)[1])
+    """Return whether blocks may save time: with parts, on other cuts even if not on this one."""
+    return cut.has_parts or bool(saving_blocks(cut, layout, split_backward=True)[1])
 
 
 def least_makespan(pipeline: Pipeline, layout: Placement) -> Fraction:

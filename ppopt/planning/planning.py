@@ -146,6 +146,11 @@ def plan(
     )
     check_pipeline(pipeline)
     pipeline.refuse_unequal("plan")
+    if pipeline.offload is not None:
+        raise InputError(
+            "offload: plan counts whole activations, so it cannot choose a cut for copies; leave offload out, and give "
+            "the cut to ppopt evaluate or frontier --offload"
+        )
     if pipeline.layers is None:
         raise InputError("layers: a plan needs the model as its layers; this pipeline gives the times of its stages")
     if pipeline.offload is not None and any(limit is not None for limit in pipeline.limits):

@@ -212,6 +212,8 @@ def _what_a_layer_costs(plan: Plan) -> Iterator[str]:
     cost = Fraction(pipeline.microbatches, copies) * work * kind.glue
     what = f"{kind.glue} more {kind.name} layers" if kind.glue > 1 else f"One more {kind.name} layer"
     overlaps = any(isinstance(action, Block) for order in plan.schedule.actions for action in order)
+    if overlaps and pipeline.has_parts:  # in a block, a layer costs what it adds to the busier stream
+        return
     most = "up to " if pipeline.overlap and overlaps else ""  # a block is longer by less than its halves
     adds, to = ("add" if kind.glue > 1 else "adds"), "its device"
     if copies > 1:

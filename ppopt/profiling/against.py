@@ -46,6 +46,11 @@ class Against:
     differences: tuple[str, ...]
 
 
+WHOLE_ACTIVATIONS = (
+    "The measured memory is that of whole activations: the actions of a trace do not say what was copied when."
+)
+
+
 def hold_against(
     predicted: Schedule, actions: Sequence[MeasuredAction], unit: str = "ms", configured: Pipeline | None = None
 ) -> Against:
@@ -65,10 +70,11 @@ def hold_against(
     Raises
     ------
     InputError
-        If the measured actions differ from the order's.
+        If the measured actions differ from the order's, or the prediction gathers or reduces beside computing.
     """
     if unit not in MILLISECONDS:
         raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {unit!r}")
+    predicted.pipeline.model_copy(update={"offload": None}).refuse_beside("--against")  # copies end no step
     _check_same_order(predicted, actions)
     after = predicted.pipeline.after
     predicted = _to_last_operation(predicted)
@@ -89,12 +95,14 @@ def hold_against(
         notes=(),
         unhindered_makespan=None,
         transfers={},
+        sides=None,
     )
     taken, doubts = _overhead_of(actions, unit, configured)
     more = {key: each / MILLISECONDS[unit] for key, each in taken.items()}
     differences = [
         *_of_the_step(predicted, measured),
         *_left_out(float(after), predicted.pipeline.unit),
+        *([WHOLE_ACTIVATIONS] if predicted.pipeline.offload is not None else []),
         *_by_overhead(predicted, measured, more),
         *(f"{text[0].upper()}{text[1:]}." for text in doubts if not taken),
         *_by_stage_and_kind(predicted, actions, overhead, unit),
@@ -129,7 +137,13 @@ def _to_last_operation(predicted: Schedule) -> Schedule:
     return replace(
         predicted,
         pipeline=pipeline.model_copy(update={"step": None}),
-        figures=measure(predicted.problem, predicted.rows, pipeline.ideal, predicted.overhead_ticks),
+        figures=measure(
+            predicted.problem,
+            predicted.rows,
+            pipeline.ideal,
+            predicted.overhead_ticks,
+            beside=None if predicted.sides is None else predicted.sides.beside,
+        ),
         unhindered_makespan=None if free is None else free - pipeline.after,
         proven=None,
     )

@@ -35,7 +35,7 @@ from strategies.model.numbers import read_count, shown
 from strategies.model.pipeline import Pipeline
 from strategies.order_files.exported_order import export_order
 from strategies.order_files.given_order import GivenOrder
-from strategies.order_files.schedule_file import WAITS, Aside, Token
+from strategies.order_files.schedule_file import WAITS, Aside, Token, is_copy
 
 Rehearsable: TypeAlias = str | PathLike[str] | GivenOrder | Schedule
 
@@ -138,6 +138,7 @@ def rehearse_all(
     """
     check_pipeline(pipeline)
     pipeline.refuse_unequal("rehearse")
+    pipeline.refuse_beside("rehearse")
     if isinstance(schedules, (str, Schedule)) or not isinstance(schedules, Iterable):
         raise InputError(f"schedules: must be a list; found {shown(schedules)}")
     given = list(schedules)
@@ -216,6 +217,7 @@ class Plan:
         named = schedule if isinstance(schedule, Schedule) else read_named(schedule)
         self.lowered = named.lowered if isinstance(named, GivenOrder) else None
         if isinstance(named, GivenOrder):
+            _refuse_copies(named)
             refuse_communication_faults(named)
         self.schedule = named if isinstance(named, Schedule) else evaluate(pipeline, named)
         _refuse(pipeline, self.schedule)
@@ -403,12 +405,24 @@ def _refuse(pipeline: Pipeline, schedule: Schedule) -> None:
             f"{schedule.strategy}: is bidirectional, with two copies of each stage; PyTorch's runtime has one device "
             "for each stage"
         )
+    if schedule.sides is not None:
+        schedule.pipeline.refuse_waits(f"{schedule.strategy}: rehearse")
     for size in ("devices", "microbatches"):
         ours, its = getattr(pipeline, size), getattr(schedule.pipeline, size)
         if ours != its:
             raise InputError(f"{schedule.strategy}: is for {its} {size}; the pipeline has {ours}")
     if pipeline.devices > MOST_PROCESSES:
         raise InputError(f"devices: at most {MOST_PROCESSES} processes are started; found {pipeline.devices}")
+
+
+def _refuse_copies(given: GivenOrder) -> None:
+    """Refuse a file with copies, which PyTorch's runtime does not know."""
+    copy = next((token for row in given.beside or () for token in row if is_copy(token)), None)
+    if copy is not None:
+        raise InputError(
+            f"{given.name}: {copy} is ppopt's own, and PyTorch's runtime copies no activations; rehearse the order "
+            "without OFFLOAD, RELEASE and RELOAD"
+        )
 
 
 def _in_order_of_last_stage(schedule: Schedule) -> list[int]:

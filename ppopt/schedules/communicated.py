@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from ppopt.schedules.as_run import Transferred
 from ppopt.schedules.communicator_verdicts import describe_hang
-from ppopt.schedules.order_files import refuse_communication_faults, refuse_faults_beside
+from ppopt.schedules.order_files import refuse_communication_faults, refuse_copy_faults, refuse_faults_beside
 from reports.metrics import Beside
+from solver.checker import violations
 from solver.errors import InputError
 from solver.exact import in_ticks
 from solver.problem import Block, Placed, Problem
@@ -18,6 +19,7 @@ from solver.program_faults import find_crossings
 from solver.programs import Queues
 from solver.rendezvous import ProgramTimes, RendezvousDeadlockError, run
 from solver.rendezvous_checker import run_violations
+from solver.replay import timeline
 from strategies.lowering.as_program import LoweredPrograms, as_programs
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.at_once import lower_at_once, queues_of_their_own
@@ -196,6 +198,8 @@ class Order:
         if self.given is not None:
             if self.pipeline.sharding is not None or self.pipeline.data_parallel is not None:
                 refuse_faults_beside(self.given)
+            if self.pipeline.offload is not None:
+                refuse_copy_faults(self.given)
             given = self.given.beside
         if self._published == "pipeoffload" and self.pipeline.offload is not None:
             given = copies_in_turns(self.pipeline)
@@ -253,8 +257,12 @@ def communicate(order: Order) -> Communicated:
     InputError
         If the order hangs, with the cycle; or as `Order.placed`.
     """
-    lowered, communicators, placed_by = order.placed()
     side_order = order.side_order() if order.pipeline.streams else None
+    if side_order is not None and order.pipeline.semantics == "async":
+        found = _on_graph(order, side_order)
+        if found is not None:
+            return found
+    lowered, communicators, placed_by = order.placed()
     if side_order is not None:
         lowered = side_order.programmed(lowered)
     waits = order.pipeline.semantics != "async"
@@ -286,6 +294,24 @@ def sizes_of_results(pipeline: Pipeline, placement: Placement) -> Size:
         return size_of_class(boundary, transfer.kind, items.of[transfer.microbatch])
 
     return size
+
+
+def _on_graph(order: Order, side_order: SideOrder) -> Communicated | None:
+    """Replay an order with its side actions on the graph; None if only programs can say what happens."""
+    written = side_order.as_one_problem(order.problem)
+    if written is None:
+        return None
+    problem, lanes = written
+    try:
+        made = timeline(problem, [*order.orders, *lanes])
+    except InputError:  # programs say what waits for what
+        return None
+    if found := violations(problem, made, memory=False):
+        raise RuntimeError(f"{order.label}: the checker found {len(found)} faults, the first: {found[0]}")
+    rows = [row for row in made if row.device < order.problem.devices]
+    sides = rows_beside(side_order.with_releases({row.task: row.end for row in made}))
+    run_beside = SideRun(side_order, Beside(side_order.holding(order.problem), sides))
+    return Communicated(rows, {}, "", sides=run_beside)
 
 
 def run_lowered(

@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ppopt.process.whole_files import written_whole
 from solver.errors import InputError
 from solver.problem import Block, Placed
 from strategies.lowering.by_time import lower_by_time
+from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
 from strategies.lowering.side_actions import GRADIENTS, SHARDS
 from strategies.model.actions import PipelineAction
 from strategies.model.numbers import in_one_line
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.exported_order import ExportedOrder, export_order
-from strategies.order_files.schedule_file import Aside, Token
+from strategies.order_files.schedule_file import COPIES, Aside, Token, is_copy
+
+if TYPE_CHECKING:
+    from ppopt.schedules.communicated import SideRun
 
 
 class NamedOrder(Protocol):
@@ -50,6 +54,15 @@ class HasPipeline(Protocol):
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline as it was run."""
+
+
+@runtime_checkable
+class HasSides(Protocol):
+    """An order that knows what its devices do beside computing."""
+
+    @property
+    def sides(self) -> SideRun | None:
+        """The side actions; None if there are none."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +109,20 @@ def exported(schedule: NamedOrder, options: ExportOptions = AS_THEY_ARE) -> Expo
         exported = export_order(rows, schedule.layout, force_order_only=options.force_order_only)
     except InputError as error:
         raise InputError(f"{schedule.strategy}: {error}") from None
-    notes = tuple(f"{schedule.strategy}: {note}" for note in exported.notes)
+    noted = [*exported.notes, *_notes_on_copies(schedule, lowered=options.lowered)]
+    notes = tuple(f"{schedule.strategy}: {note}" for note in noted)
     return FedOrder(exported.orders, notes, exported.numbers, _feed(schedule, exported.numbers))
+
+
+def _notes_on_copies(schedule: NamedOrder, *, lowered: bool) -> Iterator[str]:
+    """Say whether the file has a schedule's copies to the host, if it has any, and who reads them."""
+    sides = schedule.sides if isinstance(schedule, HasSides) else None
+    if sides is None or not any(is_copy(token) for row in sides.order.rows for token in row):
+        return
+    if lowered:
+        yield "OFFLOAD, RELEASE and RELOAD are ppopt's own: PyTorch cannot load the file"
+    else:
+        yield "its copies to the host are not in the file; --lowered writes them"
 
 
 def _feed(schedule: NamedOrder, numbers: Mapping[int, int]) -> tuple[int, ...] | None:
@@ -134,7 +159,10 @@ def refuse_slices(schedule: NamedOrder, *, force_order_only: bool) -> None:
 
 
 def lowered_rows(schedule: NamedOrder, *, unshard: bool = False) -> list[list[Token]]:
-    """Place the communication of a schedule by time, so that it can neither deadlock nor cross; see `lower_by_time`."""
+    """Place the communication of a schedule by time, so that it can neither deadlock nor cross; see `lower_by_time`.
+
+    What its devices do beside computing stands where the schedule has it.
+    """
     ends = {row.task: row.end for row in schedule.rows}
     actions = (action for order in schedule.actions for action in order)
     by_action = {action: ends[action.first if isinstance(action, Block) else action] for action in actions}
@@ -143,14 +171,18 @@ def lowered_rows(schedule: NamedOrder, *, unshard: bool = False) -> list[list[To
 
 
 def _beside(schedule: NamedOrder, *, unshard: bool) -> list[list[Token]] | None:
-    """Return the actions of each device with its gathers and reductions, where its pipeline places them."""
-    sides = getattr(schedule, "sides", None)
-    if sides is None or not isinstance(schedule, HasPipeline):
+    """Return the actions of each device with its gathers, reductions and copies, where its pipeline places them."""
+    if not isinstance(schedule, HasSides) or schedule.sides is None:
         return None
-    if schedule.pipeline.sharding is None and (unshard or schedule.pipeline.data_parallel is None):
-        return None
-    kinds = {GRADIENTS, *(SHARDS if unshard else ())}
-    return [[token for token in row if not isinstance(token, Aside) or token.kind in kinds] for row in sides.order.rows]
+    kinds = {GRADIENTS, *(SHARDS if unshard else ()), *COPIES}
+    rows = [
+        [token for token in row if not isinstance(token, Aside) or token.kind in kinds]
+        for row in schedule.sides.order.rows
+    ]
+    found = {token.kind for row in rows for token in row if isinstance(token, Aside)}
+    if unshard and not found & set(SHARDS):
+        rows = [with_shards(row) for row in rows]
+    return rows if GRADIENTS in found else [with_reduced_gradients(row) for row in rows]
 
 
 def export(

@@ -11,7 +11,7 @@ from typing import Any
 from ppopt.process.garbage import collection_paused
 from ppopt.schedules.communicator_verdicts import crossing_faults
 from solver.errors import InputError
-from strategies.faults.order_faults import CheckedFile, check_beside, check_communication, check_file
+from strategies.faults.order_faults import CheckedFile, check_beside, check_communication, check_copies, check_file
 from strategies.language.orders import parse_strategy
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.side_actions import GRADIENTS, SHARDS
@@ -103,6 +103,19 @@ def _refuse_faults(name: str, faults: Sequence[Fault]) -> None:
         messages.append(f"{name}: {more:,} more faults; `ppopt check` lists all")
     if messages:
         raise InputError("\n".join(messages))
+
+
+def refuse_copy_faults(given: GivenOrder) -> None:
+    """Refuse a file whose copies to the host cannot be: with each of the faults, or the first of many.
+
+    Raises
+    ------
+    InputError
+        With each of the faults.
+    """
+    if given.beside is not None:
+        file = ScheduleFile(given.name, given.beside)
+        _refuse_faults(given.name, check_copies(CheckedFile(file, (), given.placement)).faults)
 
 
 def refuse_faults_beside(given: GivenOrder) -> None:

@@ -14,6 +14,7 @@ from ppopt.schedules.communicated import Order, communicate
 from ppopt.schedules.schedule import Schedule, overhead_in_ticks
 from reports.metrics import measure
 from solver.checker import violations
+from solver.counted import counted
 from solver.errors import InputError
 from solver.problem import Placed, Problem
 from solver.replay import choose_engine, timeline
@@ -26,6 +27,9 @@ from strategies.order_files.given_order import GivenOrder
 from strategies.order_files.schedule_file import Token
 from strategies.problem.dependencies import build_problem, split_as_in
 from strategies.problem.short_blocks import note_on_short_blocks
+
+CHOSEN = " (sharding.resident: auto)"
+"""The end of the note on the number of resident stages that a schedule took."""
 
 
 def replay_orders(
@@ -151,17 +155,20 @@ def with_each_resident(schedule: Schedule) -> list[Schedule]:
     for each in _with_each_number(schedule.pipeline, schedule.layout):
         label, orders = schedule.strategy, schedule.actions
         made = replay_orders(label, each, schedule.layout, orders, "graph", searched=schedule.is_searched)
-        kept = {
-            key: getattr(schedule, key)
-            for key in ("status", "objective", "proven", "bound_held_by", "allowed", "notes")
-        }
-        found.append(replace(made, **kept))
+        kept = {key: getattr(schedule, key) for key in ("status", "objective", "proven", "bound_held_by", "allowed")}
+        notes = tuple(note for note in schedule.notes if not note.endswith(CHOSEN))
+        found.append(replace(made, notes=notes, **kept))
     return found
 
 
 def _shortest_that_fits(schedules: Iterable[Schedule]) -> Schedule:
     """Choose the shortest schedule that fits, and of equally short ones the one that takes least memory."""
-    return min(schedules, key=lambda each: (not each.fits, each.exact_makespan, each.memory_taken))
+    best = min(schedules, key=lambda each: (not each.fits, each.exact_makespan, each.memory_taken))
+    sides = best.sides
+    if sides is None or sides.order.gathers_as_given or best.pipeline.sharding is None:
+        return best
+    number = counted(int(best.pipeline.sharding.resident), "stage")
+    return replace(best, notes=(*best.notes, f"{best.strategy} keeps at most {number} gathered{CHOSEN}"))
 
 
 def _makespan(problem: Problem, rows: Sequence[Placed]) -> Fraction:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ppopt.process.internal_error import InternalError
 from ppopt.schedules.as_run import Transferred, as_it_ran
@@ -27,6 +27,7 @@ from strategies.model.cuts import counts_by_kind
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.schedule_file import Token
+from strategies.problem.hidden_communication import hidden_communication
 from strategies.problem.search_problem import Allowed
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from reports.table import Row
     from solver.bounds.bound import Bound
     from solver.problem import Action
+    from strategies.lowering.stream_action import StreamAction
 
 
 BETWEEN = " = "
@@ -240,6 +242,14 @@ class Schedule:
             return [round(each * self.problem.ticks_per_unit) for each in self.figures.overhead]
         return overhead_in_ticks(self.pipeline, self.problem, self.actions)
 
+    @cached_property
+    def hidden_communication(self) -> float | None:
+        """The share of the communication within layers that overlapped blocks hide; None where no layer has parts."""
+        if not self.pipeline.has_parts or self.status == "measured":
+            return None
+        share = hidden_communication(self.pipeline, self.actions)
+        return None if share is None else float(share)
+
     @property
     def ideal(self) -> float:
         """U: all forwards and backwards, un-overlapped, spread evenly over the devices."""
@@ -374,6 +384,7 @@ class Schedule:
             "bubble_ratio": self.bubble_ratio,
             "bubble_over_ideal": self.bubble_over_ideal,
             "span_bubble_ratio": self.span_bubble_ratio,
+            **({"hidden_communication": self.hidden_communication} if self.pipeline.has_parts else {}),
             "peak_memory": list(self.peak_memory),
             "over_memory_limit": self.over_limit,
             "lacks_second_copy": self.lacks_second_copy,
@@ -547,8 +558,11 @@ class Schedule:
             shown.append(ShownTransfer(each.source, name, each.sendable, each.start, each.end))
             shown.append(ShownTransfer(each.destination, name, each.receivable, each.start, each.end))
         if self.sides is not None:
-            rows = (row for row in self.sides.beside.rows if row.end > row.start)
-            shown += [ShownTransfer(row.device, str(row.task), row.start, row.start, row.end) for row in rows]
+            for task, device, start, end, _ in self.sides.beside.rows:
+                if end > start:
+                    stage, kind, number = cast("StreamAction", task).action
+                    name = f"{stage}{kind}{'' if number is None else items[number] if items else number}"
+                    shown.append(ShownTransfer(device, name, start, start, end))
         return sorted(shown, key=lambda each: (each.device, each.start, each.name))
 
     def _held_layers(self) -> Iterator[HeldLayers]:

@@ -12,13 +12,14 @@ from typing import Any
 from solver.errors import InputError
 from strategies.model.numbers import in_one_line, shown
 from strategies.model.pipeline import Pipeline
+from strategies.model.streams import STREAMS
 from strategies.model.validation_messages import keys_at
 
 PARTS = ("times", "memory")
 """Parts with keys of their own; each key has one number, or one for each stage or device."""
 
-OTHER_PARTS = ("overhead", "step")
-"""Parts with keys of one number each."""
+OTHER_PARTS = ("overhead", "step", *STREAMS)
+"""Parts with keys of one value each."""
 
 UNIT_TIMES = {"forward": 1, "backward_input": 1, "backward_weight": 1}
 """The times of a configuration without times."""

@@ -16,7 +16,7 @@ from reports.charts.label_places import LINE_HEIGHT, NARROWEST, Box, Sheet, text
 from reports.charts.panel import Panel, Table
 from reports.charts.point_names import ARROW, Named
 from reports.content import Section
-from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
+from reports.frontier_points import CopiedPoint, FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import grouped, percent, titled, with_unit
 
 HEIGHT = 460
@@ -32,6 +32,9 @@ LOOKS = {
     PUBLISHED: (palette.PUBLISHED, "circle"),
     OTHER: (palette.NOT_SEARCHED, "square"),
 }
+
+COPIES_LINE = "The dotted line is the shortest step known with copies, the solid line that without."
+"""What a reader must know of a frontier with copies, besides."""
 
 LIMIT_TEXT = "memory limit"
 _SHADE = 0.12
@@ -65,6 +68,9 @@ def whole_axes(shown: ShownFrontier) -> tuple[Axis, Axis]:
     limits = [] if shown.limit is None else [shown.limit]
     memories = [*(point.limit for point in shown.points), shown.stairs[0][0], *limits]
     lengths = [value for point in shown.points for value in (point.makespan, point.bound)]
+    if shown.copies is not None:
+        memories += [point.limit for point in shown.copies.points]
+        lengths += [point.makespan for point in shown.copies.points]
     return (
         Axis.filled(memories, [each.memory for each in shown.published], room=ROOM, may_fold=True),
         Axis.filled(
@@ -157,13 +163,28 @@ class Plot:
             .encode(x=self.x, x2="to_memory:Q", y=self.y, y2="to_makespan:Q")
             for field, dashes, cap in looks
         ]
-        return [shade.encode(x=self.x, y=self.y, y2="bound:Q"), *curves]
+        return [shade.encode(x=self.x, y=self.y, y2="bound:Q"), *curves, *self._with_copies(width)]
 
-    def segments(self, field: str) -> list[dict[str, float]]:
+    def _with_copies(self, width: float) -> list[alt.Chart]:
+        """Draw the curve with copies."""
+        if self.shown.copies is None:
+            return []
+        stairs = [{"memory": memory, "copies": makespan} for memory, makespan in self.shown.copies.stairs]
+        inside = [step for step in stairs if step["memory"] <= self.across.high]
+        if not inside:
+            return []
+        at = alt.Chart(alt.InlineData(values=self.segments("copies", inside)))
+        line = at.mark_rule(
+            strokeWidth=1.5 * width, strokeDash=[0, 3 * width], strokeCap="round", clip=True, color=palette.TRANSFERS
+        )
+        return [line.encode(x=self.x, x2="to_memory:Q", y=self.y, y2="to_makespan:Q")]
+
+    def segments(self, field: str, steps: Sequence[dict[str, float]] | None = None) -> list[dict[str, float]]:
         """List the level and the upright parts of a curve, each from one place to another."""
         rows: list[dict[str, float]] = []
-        memory, level = self.steps[0]["memory"], self.steps[0][field]
-        for step in (*self.steps[1:], {"memory": self.across.high, field: -1.0}):
+        steps = self.steps if steps is None else steps
+        memory, level = steps[0]["memory"], steps[0][field]
+        for step in (*steps[1:], {"memory": self.across.high, field: -1.0}):
             if step[field] == level or step["memory"] == memory:
                 continue
             corner = {"to_memory": step["memory"], "to_makespan": level}
@@ -338,7 +359,9 @@ def frontier_sentence(section: Section) -> str:
 
 def frontier_table(section: Section) -> Table:
     """Put the points of the memory frontier into a table."""
-    points = () if section.frontier is None else section.frontier.points
+    shown = section.frontier
+    points: list[FrontierPoint | CopiedPoint] = [] if shown is None else [*shown.points]
+    points += [] if shown is None or shown.copies is None else shown.copies.points
     rows = [
         [grouped(each.limit), each.name, each.placement, grouped(each.makespan), grouped(each.bound), percent(each.gap)]
         for each in points

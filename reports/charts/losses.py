@@ -210,7 +210,7 @@ _REMEDIES = {
     "after": "which no schedule changes",
     "overhead": "which fewer, longer operations would shorten",
     "order": "which another order might still recover",
-    "communication": "which moving sends and receives, or more communicators, might recover",
+    "communication": "which placing sends, gathers or copies elsewhere might recover",
 }
 
 _IMBALANCE_OF_LAYERS = "since one device has more than an even share of the work"

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import altair as alt
 
 from reports.charts.axes import Axis
-from reports.charts.frontier import MOST_NAMED, ROOM, Plot, whole_axes
+from reports.charts.frontier import COPIES_LINE, MOST_NAMED, ROOM, Plot, whole_axes
 from reports.charts.label_places import LETTER_WIDTH, Box, Sheet
 from reports.frontier_points import ShownFrontier
 from reports.numbers import grouped, percent, with_unit
@@ -62,7 +62,7 @@ def frontier_slide(
     altair.LayerChart
         At most eight texts name points, limits and the bracket. With a bracket, the picture shows what lies around it.
     """
-    lines = [on_costs(_LINE, shown.source), *_scope(shown), *_open_gap(shown, compared)]
+    lines = [on_costs(_LINE, shown.source), *_copies(shown), *_scope(shown), *_open_gap(shown, compared)]
     head = _TITLE + _SUBTITLE * len(lines) + _LEGEND
     sheet = Sheet(HEIGHT - head - BOTTOM, (WIDTH - LEFT - RIGHT, WIDTH - LEFT - RIGHT), SCALE)
     if compared is None:
@@ -89,6 +89,13 @@ def frontier_slide(
         ),
     )
     return chart
+
+
+def _copies(shown: ShownFrontier) -> list[str]:
+    """Write what copies save."""
+    if shown.copies is None:
+        return []
+    return textwrap.wrap(f"{COPIES_LINE} {shown.copies.saving.sentence(shown.units)}", _WIDEST)
 
 
 def _scope(shown: ShownFrontier) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import yaml
 
 from reports.charts import palette
+from reports.charts.frontier import COPIES_LINE
 from reports.charts.panel import Panel, Table
 from reports.content import Section
 from reports.focus import in_focus
@@ -35,6 +36,15 @@ class DrawnGroup(NamedTuple):
 
     title: str
     rows: list[list[DrawnPanel]]
+
+
+BESIDE = {
+    "UNSHARD": "gathers of parameters",
+    "REDUCE_GRAD": "reductions of gradients",
+    "OFFLOAD": "copies to the host and back",
+    "RELOAD": "copies to the host and back",
+}
+"""What the thin row beneath a device calls the work beside computing."""
 
 
 @dataclass
@@ -111,7 +121,9 @@ class SectionView:
     def how_to_read(self) -> str:
         """How to read that picture, if it is not obvious."""
         panel = hero(self.section)
-        return "" if panel is None else HOW_TO_READ.get(panel.name, "")
+        text = "" if panel is None else HOW_TO_READ.get(panel.name, "")
+        has_copies = self.section.frontier is not None and self.section.frontier.copies is not None
+        return f"{text} {COPIES_LINE}" if text and has_copies else text
 
     @cached_property
     def focus(self) -> frozenset[int]:
@@ -174,9 +186,15 @@ class SectionView:
         return any(limit is not None for each in self.section.schedules for limit in each.summary.limits)
 
     @property
-    def transfers_wait(self) -> bool:
-        """Whether transfers are drawn."""
-        return any(each.transfers for each in self.section.schedules)
+    def thin_row(self) -> str:
+        """What the thin row beneath a device shows; empty if nothing."""
+        beside, transfers = set[str](), 0
+        for each in self.section.schedules:
+            ran = () if each.beside is None else [row for row in each.beside.rows if row.end > row.start]
+            beside |= {cast("Any", row.task).action.kind for row in ran}
+            transfers += len(each.transfers) - len(ran)
+        texts = ["transfers, paler while one side waits"] if transfers else []
+        return "; ".join([*texts, *dict.fromkeys(BESIDE[kind] for kind in BESIDE if kind in beside)])
 
     @property
     def most_devices(self) -> int:

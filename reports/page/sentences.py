@@ -26,7 +26,7 @@ def verdict(section: Section) -> str:
         framework=section.framework,
         has_cuts="layers" in section.pipeline,
     )
-    return on_costs(told, section.pipeline.get("source"))
+    return on_costs(" ".join(filter(None, (told, section.overlapped))), section.pipeline.get("source"))
 
 
 def frameworks(section: Section) -> str:

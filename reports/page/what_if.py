@@ -38,7 +38,7 @@ class WhatIfControls(NamedTuple):
     devices : int
         The number of devices.
     left_out : list of str
-        Schedules that cannot be replayed.
+        Schedules that cannot be replayed, and why.
     """
 
     families: list[tuple[str, str]]
@@ -73,7 +73,7 @@ def controls_of(section: Section) -> WhatIfControls | None:
         overhead=section.what_if.overhead,
         most_overhead=4 * section.what_if.overhead or _longest_time(section.what_if) / 4,
         devices=found[0][1].problem.devices,
-        left_out=[label(each) for each in section.schedules if id(each) not in following],
+        left_out=[_with_reason(each) for each in section.schedules if id(each) not in following],
     )
 
 
@@ -119,6 +119,13 @@ def _replayed(section: Section) -> Iterator[tuple[int, Presented, Replayable]]:
     for rank, (each, replayable) in enumerate(zip(section.schedules, every, strict=False)):
         if replayable is not None and each.is_drawn:
             yield rank, each, replayable
+
+
+def _with_reason(presented: Presented) -> str:
+    """Name a schedule that is not replayed, with the reason if it is its own."""
+    if presented.values.get("hidden_communication"):
+        return f"{label(presented)} (its blocks last as long as the parts of layers)"
+    return label(presented)
 
 
 def _keys(what_if: WhatIf) -> list[str]:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from solver.counted import counted
 from solver.errors import InputError
 from strategies.faults.communication_faults import communication_faults, faults_beside
+from strategies.faults.copy_faults import copy_faults
 from strategies.faults.deadlock import Place, find_deadlock, find_inversions
 from strategies.model.actions import Op
 from strategies.model.placements import Placement, recognise_placement
@@ -88,6 +89,17 @@ def check_beside(checked: CheckedFile) -> CheckedFile:
 def _with_faults(checked: CheckedFile, more: Iterable[Fault]) -> CheckedFile:
     faults = sorted({*checked.faults, *more}, key=_by_place)
     return CheckedFile(checked.file, tuple(faults), None if faults else checked.placement)
+
+
+def check_copies(checked: CheckedFile) -> CheckedFile:
+    """Check the copies of activations to the host and back in a file as well.
+
+    Parameters
+    ----------
+    checked : CheckedFile
+        As `check_file` or `check_communication` returns it.
+    """
+    return _with_faults(checked, copy_faults(checked.file.rows, _Reading(checked.file)))
 
 
 def _by_place(fault: Fault) -> tuple[float, float, str]:

@@ -55,6 +55,9 @@ def with_shards(order: Sequence[Token], resident: int = RESIDENT, ahead: int | N
     coming_stages = _coming_stages(order, resident)
     next_stages = coming_stages if ahead == resident else _coming_stages(order, ahead)
     for token, coming, following in zip(order, coming_stages, next_stages, strict=True):
+        if isinstance(token, Aside):  # a reduction goes first where the two share a stream
+            lowered.append(token)
+            continue
         for stage in [stage for stage in gathered if stage not in coming]:
             gathered.remove(stage)
             lowered.append(Aside(stage, "RESHARD", None))

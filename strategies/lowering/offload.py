@@ -30,7 +30,7 @@ def with_offload(
     Parameters
     ----------
     order : sequence of token
-        The computations of a device.
+        The computations of a device, perhaps with other work beside them, which does not count.
     is_offloaded : callable
         Returns whether the activation of a forward is offloaded.
     lead : int
@@ -42,10 +42,11 @@ def with_offload(
     """
     if most_in_flight(order) < least_in_flight:
         return list(order)
-    gaps: list[list[Token]] = [[] for _ in range(len(order) + 1)]  # gap i lies before action i
+    computing = [token for token in order if not isinstance(token, Aside)]
+    gaps: list[list[Token]] = [[] for _ in range(len(computing) + 1)]  # gap i lies before computation i
     ran: dict[Op, int] = {}
     reloads = []
-    for place, token in enumerate(order):
+    for place, token in enumerate(computing):
         for op in ops_of(token):
             forward = op._replace(kind="F")
             if not is_offloaded(forward):
@@ -74,8 +75,10 @@ def most_in_flight(order: Sequence[Token]) -> int:
 
 
 def _merged(order: Sequence[Token], gaps: Sequence[Sequence[Token]]) -> Iterator[Token]:
-    """Yield the actions of an order with what stands in the gap before each, and in the one at the end."""
-    for token, before in zip(order, gaps, strict=False):
-        yield from before
+    """Yield the actions of an order with what stands in the gap before each computation, and in the one at the end."""
+    coming = iter(gaps)
+    for token in order:
+        if not isinstance(token, Aside):
+            yield from next(coming)
         yield token
-    yield from gaps[len(order)]
+    yield from next(coming)

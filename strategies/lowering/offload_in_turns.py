@@ -15,6 +15,9 @@ from strategies.rules.groups_in_slots import groups_in_slots, latest_delay
 ALONE = 0.7
 """The time of a copy while nothing is reloaded yet, relative to one that shares the link."""
 
+SHORTEST = 1 / 64
+"""The shortest turn that is planned, in slots; copies that take less, or no time, get such turns."""
+
 Slots = list[tuple[float, Op]]
 """The operations of a device, each with its start; all last 1."""
 
@@ -86,7 +89,7 @@ def copies_in_turns(pipeline: Pipeline) -> list[list[Token]]:
     slot = max(each.forward + each.backward_input + each.backward_weight for each in pipeline.costs) / 3
     turn = max(each.offload + each.reload for each in pipeline.side_costs) / 2
     stages = {stage for stage, each in enumerate(pipeline.side_costs) if each.share}
-    return with_copies_in_turns(pipeline, stages, float(turn / slot))
+    return with_copies_in_turns(pipeline, stages, max(float(turn / slot), SHORTEST))
 
 
 def slots_of(pipeline: Pipeline) -> list[Slots]:

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 from solver.exact import in_ticks
 from solver.problem import Hold, Key, Placed, Precedence, Problem, Task
@@ -48,18 +49,20 @@ class SideOrder:
     ticks: int
     gathers_as_given: bool = False
 
-    @property
-    def every(self) -> Iterator[tuple[StreamAction, int]]:
+    @cached_property
+    def every(self) -> list[tuple[StreamAction, int]]:
         """Each side action, device by device, with the number of computations before it."""
+        found: list[tuple[StreamAction, int]] = []
         for device, row in enumerate(self.rows):
             turns: Counter[Aside] = Counter()
             computed = 0
             for token in row:
                 if isinstance(token, Aside):
-                    yield StreamAction(device, token, turns[token]), computed
+                    found.append((StreamAction(device, token, turns[token]), computed))
                     turns[token] += 1
                 else:
                     computed += 1
+        return found
 
     def programmed(self, lowered: LoweredPrograms) -> LoweredPrograms:
         """Post every side action in programs, and let computations wait for those that they need."""
@@ -73,11 +76,88 @@ class SideOrder:
         programs, columns = [each for each, _ in changed], [each for _, each in changed]
         return replace(lowered, programs=programs, columns=columns, sides=self.sides)
 
-    @property
+    def as_one_problem(self, problem: Problem) -> tuple[Problem, list[list[StreamAction]]] | None:
+        """Write computing and side actions as one problem, in which each stream is one more device.
+
+        Then the graph replays both at once, which is much faster than programs. That takes transfers that wait for
+        nothing, streams of one device each, whose order is that of posting, and devices that wait for nothing but what
+        they compute with.
+
+        Parameters
+        ----------
+        problem : Problem
+            The problem of computing.
+
+        Returns
+        -------
+        tuple of (Problem, list of list of StreamAction), or None
+            The problem without memory, and the order of each stream. Releases are no part of it: they take no time.
+            None if only programs can say what happens.
+        """
+        tasks, precedences = dict(problem.tasks), list(problem.precedences)
+        lanes: dict[Hashable, list[StreamAction]] = {}
+        actions = iter(self.every)
+        for row in self.rows:
+            posted: dict[Aside, StreamAction] = {}
+            last: Op | None = None
+            for token in row:
+                if not isinstance(token, Aside):
+                    for op in ops_of(token):
+                        needs = [posted.pop(need) for need in _needs(op) if need in posted]
+                        precedences += [(need, op, 0) for need in needs]
+                        last = op
+                    continue
+                each, _ = next(actions)
+                side = self.sides[each]
+                if token.kind == "RELEASE":
+                    return None
+                if token.kind == "RESHARD":
+                    continue
+                lane = lanes.setdefault(side.stream, [])
+                if lane and lane[0].device != each.device:
+                    return None
+                lane.append(each)
+                posted[token] = each
+                precedences += [(other, each, 0) for other in (*((last,) if last else ()), *side.follows)]
+        for place, lane in enumerate(lanes.values()):
+            tasks |= {each: Task(problem.devices + place, self.sides[each].duration) for each in lane}
+        devices = problem.devices + len(lanes)
+        both = replace(
+            problem, devices=devices, tasks=tasks, precedences=precedences, holds=(), capacities=(), static=()
+        )
+        return both, list(lanes.values())
+
+    def with_releases(self, ends: Mapping[Key, int]) -> dict[Key, tuple[int, int]]:
+        """Return when each side action starts and ends, releases included.
+
+        Parameters
+        ----------
+        ends : mapping of Key to int
+            When each computation, and each side action that takes part in `as_one_problem`, ends.
+        """
+        found: dict[Key, tuple[int, int]] = {}
+        actions = iter(self.every)
+        for row in self.rows:
+            now = 0
+            for token in row:
+                if not isinstance(token, Aside):
+                    now = ends[ops_of(token)[0]]
+                    continue
+                each, _ = next(actions)
+                side = self.sides[each]
+                if token.kind == "RESHARD":
+                    moment = max(now, *(ends[other] for other in side.follows))
+                    found[each] = moment, moment
+                else:
+                    found[each] = ends[each] - side.duration, ends[each]
+        return found
+
+    @cached_property
     def sides(self) -> dict[Key, SideAction]:
         """Every side action with its stream and its duration."""
         gathered: dict[tuple[int, int], StreamAction] = {}
         found: dict[Key, SideAction] = {}
+        lasts: dict[tuple[str, int, int | None], int] = {}  # side actions of one kind and size last equally long
         for each, _ in self.every:
             device, action, _ = each
             follows: tuple[Key, ...] = ()
@@ -87,8 +167,14 @@ class SideOrder:
                 follows = (gathered[device, action.stage],)
             elif action.kind in ("RELEASE", "RELOAD"):
                 follows = (each._replace(action=action._replace(kind="OFFLOAD")),)
-            found[each] = SideAction(device, self._stream(each), in_ticks(self._lasts(action), self.ticks), follows)
+            alike = action.kind, action.stage, None if action.microbatch is None else self._class_of(action.microbatch)
+            if alike not in lasts:
+                lasts[alike] = in_ticks(self._lasts(action), self.ticks)
+            found[each] = SideAction(device, self._stream(each), lasts[alike], follows)
         return found
+
+    def _class_of(self, microbatch: int) -> int:
+        return int(self.pipeline.items.of[microbatch])
 
     def _stream(self, each: StreamAction) -> Hashable:
         """Return the stream of a side action; a release is done at once, whatever else runs."""
@@ -146,9 +232,8 @@ class SideOrder:
         """Return a problem whose tasks include the side actions, with all that they take and return.
 
         A copied share of an activation is returned when its offload ends, or where it is released, and taken again
-        when its reload starts.
-        Gathered parameters are held from the start of their gather until they are released, gradients from the first
-        backward that makes them until they are reduced.
+        when its reload starts. Gathered parameters are held from the start of their gather until they are released,
+        gradients from the first backward that makes them until they are reduced.
 
         Parameters
         ----------
@@ -206,7 +291,6 @@ def placed_beside(
     *,
     given: Sequence[Sequence[Token | None]] | None = None,
     copied: Sequence[Sequence[Token]] | None = None,
-    resident: int | None = None,
 ) -> SideOrder:
     """Place the side actions of a pipeline in an order: those of its file where it has any, else by rule.
 
@@ -224,8 +308,6 @@ def placed_beside(
         The cells of the order's file.
     copied : sequence of sequence of token, optional
         The computations of each device with the copies that were chosen, in place of the rule's.
-    resident : int, optional
-        How many stages have their parameters at once, where the pipeline leaves it open.
     """
     sharding, offload = pipeline.sharding, pipeline.offload
     reduces = sharding is not None or pipeline.data_parallel is not None
@@ -237,14 +319,14 @@ def placed_beside(
     rows: list[list[Token]] = []
     for device, row in enumerate(cells):
         order = [token for token in row if not isinstance(token, Aside) or wanted.get(token.kind, False)]
+        if offload is not None and copied is None and not found & set(COPIES):
+            order = with_offload(order, _copied(pipeline), offload.lead)
         if sharding is not None and not found & set(SHARDS):
-            number = resident or int(sharding.resident)
+            number = int(sharding.resident)
             order = with_shards(order, number, sharding.ahead(device, number))
         if reduces and GRADIENTS not in found:
             at_the_end = pipeline.data_parallel is not None and not pipeline.data_parallel.overlap
             order = with_reduced_gradients(order, last=at_the_end)
-        if offload is not None and copied is None and not found & set(COPIES):
-            order = with_offload(order, _copied(pipeline), offload.lead)
         rows.append(order)
     return SideOrder(rows, pipeline, ticks, sharding is not None and bool(found & set(SHARDS)))
 
@@ -312,9 +394,7 @@ def _needs(token: Key) -> Iterator[Aside]:
             yield Aside(op.stage, "RELOAD", op.microbatch)
 
 
-def placed_rows(ran: Mapping[Key, tuple[int, int, int]]) -> list[Placed]:
+def placed_rows(ran: Mapping[Key, tuple[int, ...]]) -> list[Placed]:
     """List when each side action ran, device by device in the order of time."""
-    rows = [
-        Placed(key, key.device, start, end) for key, (_, start, end) in ran.items() if isinstance(key, StreamAction)
-    ]
+    rows = [Placed(key, key.device, *times[-2:]) for key, times in ran.items() if isinstance(key, StreamAction)]
     return sorted(rows, key=lambda row: (row.device, row.start, row.end))

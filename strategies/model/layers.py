@@ -14,6 +14,7 @@ from pydantic import ConfigDict, PlainValidator, RootModel, model_validator
 from solver.counted import counted
 from solver.errors import InputError
 from strategies.model.backward_halves import refuse_contradiction, split_backward
+from strategies.model.layer_parts import LayerParts, refuse_mixed_orders
 from strategies.model.numbers import read_amount, read_count, read_share, refusal
 from strategies.model.part import Part, WrongKeyError
 
@@ -137,6 +138,8 @@ class LayerKind(Part):
         Megatron's letter for them; if absent, it follows from the name.
     recompute : Recompute or None
         How recomputing one of them changes its costs; if absent, they are never recomputed.
+    parts : LayerParts or None
+        What one of them does in an overlapped block; if absent, they run alone there.
     """
 
     name: Name
@@ -154,6 +157,7 @@ class LayerKind(Part):
     glue: Count = 1
     letter: Letter | None = None
     recompute: Recompute | None = None
+    parts: LayerParts | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -173,7 +177,24 @@ class LayerKind(Part):
                     f"must be at most the activation without recomputation, {float(self.costs.activation):g}; "
                     f"found {float(self.recomputed.activation):g}",
                 )
+        self._refuse_beside_parts()
         return self
+
+    def _refuse_beside_parts(self) -> None:
+        """Refuse what would change the parts, and layers that have none to run."""
+        if self.parts is None:
+            return
+        if self.recompute is not None:
+            raise WrongKeyError("recompute", "cannot be given beside parts, whose backward runs no forward again")
+        if self.attention:
+            raise WrongKeyError(
+                "attention",
+                f"cannot be given beside parts, which are those of microbatches as measured; "
+                f"found {float(self.attention):g}",
+            )
+        for key, time in (("forward", self.costs.forward), ("backward", self.costs.backward)):
+            if not time:
+                raise WrongKeyError(key, "must take time where parts are given; found 0")
 
     @cached_property
     def costs(self) -> LayerCosts:
@@ -323,6 +344,7 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
             other = first.setdefault(kind.name, place)
             if _properties(kind) != _properties(self.kinds[other]):
                 raise ValueError(f"rows of one name must have the same costs, glue and letter; {kind.name} differs")
+        refuse_mixed_orders([kind.parts for kind in self.kinds])
         return self
 
     @property
@@ -343,6 +365,11 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
     def grown(self, size: Fraction, attention: Fraction) -> Layers:
         """Return the model as it is for a larger item."""
         return type(self).model_construct(tuple(kind.grown(size, attention) for kind in self.kinds))
+
+    @property
+    def have_parts(self) -> bool:
+        """Whether the durations of overlapped blocks follow from the parts of layers."""
+        return any(kind.parts is not None for kind in self.kinds)
 
     @cached_property
     def recomputable(self) -> tuple[str, ...]:
@@ -426,4 +453,4 @@ def added_up(costs: Iterable[LayerCosts]) -> LayerCosts:
 
 
 def _properties(kind: LayerKind) -> tuple[object, ...]:
-    return kind.costs, kind.recomputed, kind.glue, kind.megatron_letter, kind.attention
+    return kind.costs, kind.recomputed, kind.glue, kind.megatron_letter, kind.attention, kind.parts

@@ -163,6 +163,14 @@ def read_share(value: object) -> Fraction:
     return number
 
 
+def read_overlap(value: object) -> Fraction:
+    """Read σ: blocks last F + B − σ · min(F, B), which is more than nothing below 2."""
+    number = read_number(value)
+    if not 0 <= number < 2:
+        raise refusal("must be at least 0 and less than 2", value)
+    return number
+
+
 def read_each(read: Callable[[object], Fraction], what: str = "stage") -> Callable[[object], PerStage]:
     """Make a function that reads one number for all, a list, or a mapping from stage (or device) to number.
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from solver.errors import InputError
 from solver.problem import Block
 from strategies.model.actions import KINDS, PipelineAction
+from strategies.model.block_parts import BlockParts
 from strategies.model.communication import NO_HOP, WAITING, Communication, Hop, Waiting
 from strategies.model.configuration import read_configuration, split_strategy
 from strategies.model.cuts import counts_by_kind, even_cut, written_recomputed
@@ -88,8 +89,9 @@ class Pipeline(PipelineFields):
     lowering : {"timed", "pytorch", "megatron", "given"} or None
         For ``rendezvous``: how sends and receives are placed; if absent, ``timed``.
     overlap : number or None
-        σ, from 0 to 1: an overlapped block of F on one stage and B on the same or another stage lasts
-        F + B − σ · min(F, B). If absent, 0, unless the times of the blocks are given.
+        σ, from 0 to less than 2: an overlapped block of F on one stage and B on the same or another stage lasts
+        F + B − σ · min(F, B). More than 1 where F and B are measured with communication that blocks hide. If absent, 0,
+        unless the times of the blocks, or the parts of layers, are given.
     overhead : Overhead or None
         The time before each operation in which its device does nothing else; it belongs to the operation, so it stays
         the same when the model is cut differently.
@@ -402,8 +404,9 @@ class Pipeline(PipelineFields):
     ) -> Fraction:
         """Return the duration of an overlapped block.
 
-        If block times are given, it is that of the forward's stage (PP-Emulation's rule), else F + B − σ · min(F, B);
-        in addition, the overhead of the forward.
+        If block times are given, it is that of the forward's stage (PP-Emulation's rule). If layers have parts, those
+        that are paired take as long as their parts (`BlockParts`), the others as long as alone. Else it is
+        F + B − σ · min(F, B). In addition, the overhead of the forward.
 
         Parameters
         ----------
@@ -420,9 +423,25 @@ class Pipeline(PipelineFields):
         forward, backward = works[0][forward_stage], works[1][backward_stage].backward
         if forward.overlapped is not None:
             return pace * forward.overlapped + overhead
+        if self.block_parts is not None:
+            paired = self.block_parts.paired(forward_stage, backward_stage)
+            alone = forward.forward - paired.forward + backward - paired.backward
+            return pace * (paired.together + alone) + overhead
         shorter = min(forward.forward, backward)
         together = forward.forward + backward - (self.overlap or 0) * shorter
         return pace * together + overhead
+
+    @cached_property
+    def block_parts(self) -> BlockParts | None:
+        """The parts of the layers of each stage, from which the durations of blocks follow; None if none has any."""
+        if self.layers is None or self.layers_per_stage is None or not self.layers.have_parts:
+            return None
+        return BlockParts.of(self.layers, counts_by_kind(self.layers, self.layers_per_stage))
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether the durations of blocks follow from the parts of layers, in whatever cut."""
+        return self.layers is not None and self.layers.have_parts
 
     @property
     def paces(self) -> tuple[Fraction, ...]:
@@ -446,7 +465,8 @@ class Pipeline(PipelineFields):
     @property
     def blocks_may_save(self) -> bool:
         """Whether a block may be shorter than its halves: by overlap, or by the overhead of its backward."""
-        return bool(self.overlap) or self.times.overlapped_forward_backward is not None or any(self.overheads.values())
+        given = bool(self.overlap) or self.times.overlapped_forward_backward is not None or self.has_parts
+        return given or any(self.overheads.values())
 
     @property
     def halves_are_assumed(self) -> bool:
@@ -604,6 +624,16 @@ class Pipeline(PipelineFields):
         """
         if self.semantics != "async":
             raise InputError(f"{who} needs transfers that wait for nothing (p2p: async); found p2p: {self.semantics}")
+        self.refuse_beside(who)
+
+    def refuse_beside(self, who: str) -> None:
+        """Refuse work beside computing, for somebody who takes none.
+
+        Raises
+        ------
+        InputError
+            With the name.
+        """
         if self.streams:
             raise InputError(f"{who} takes nothing beside computing; found {', '.join(self.streams)}; leave it out")
 

@@ -23,7 +23,7 @@ from strategies.model.cuts import (
 )
 from strategies.model.items import AS_MEASURED, MicrobatchEntry, Weight, factors_of, lay_out, read_feed, read_tokens
 from strategies.model.layers import Layers
-from strategies.model.numbers import PerStage, read_amount, read_count, read_share, shown
+from strategies.model.numbers import PerStage, read_amount, read_count, read_overlap, shown
 from strategies.model.overhead import Overhead, Slowdown, Step, read_slowdown
 from strategies.model.part import Part, WrongKeyError
 from strategies.model.stage_costs import (
@@ -56,7 +56,7 @@ SOURCES = ("estimated", "measured")
 
 Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
 Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
-Share: TypeAlias = Annotated[Fraction, PlainValidator(read_share)]
+Overlap: TypeAlias = Annotated[Fraction, PlainValidator(read_overlap)]
 LayersPerStage: TypeAlias = Annotated[Counts, PlainValidator(read_layers_per_stage)]
 RecomputedPerStage: TypeAlias = Annotated[ByKind, PlainValidator(read_recomputed_per_stage)]
 
@@ -82,7 +82,7 @@ class PipelineFields(Part):
     p2p: Annotated[str, PlainValidator(read_choice(P2P))] | None = None
     communicators: Annotated[str, PlainValidator(read_choice(COMMUNICATORS))] | None = None
     lowering: Annotated[str, PlainValidator(read_choice(LOWERINGS))] | None = None
-    overlap: Share | None = None
+    overlap: Overlap | None = None
     overhead: Overhead | None = None
     slowdown: Annotated[Slowdown, PlainValidator(read_slowdown)] | None = None
     step: Step | None = None
@@ -163,7 +163,14 @@ class PipelineFields(Part):
             raise WrongKeyError(
                 "times.overlapped_forward_backward",
                 "gives the time of a block by its forward's stage, so it needs microbatches as measured; "
-                "overlap (0 to 1) takes any",
+                "overlap (0 to less than 2) takes any",
+            )
+        elif self.layers is not None and self.layers.have_parts:
+            place = next(place for place, kind in enumerate(self.layers.kinds) if kind.parts is not None)
+            raise WrongKeyError(
+                f"layers.{place}.parts",
+                "are those of microbatches as measured, and the listed ones differ; overlap (0 to less than 2) takes "
+                "any",
             )
         else:
             lay_out(entries, self.feed, self.tokens, self.weights)
@@ -280,6 +287,11 @@ class PipelineFields(Part):
         object.__setattr__(self, "slowdown", factors if max(factors) > 1 else None)
 
     def _refuse_contradictions(self) -> None:
+        if self.overlap is not None and self.layers is not None and self.layers.have_parts:
+            raise ValueError(
+                f"overlap: contradicts the parts of layers, from which the lengths of blocks follow; found "
+                f"{float(self.overlap):g} beside them; leave one of the two out"
+            )
         if self.overlap is not None and self.times.overlapped_forward_backward is not None:
             raise ValueError(
                 f"overlap: contradicts times.overlapped_forward_backward, which says how long blocks last, too; found "

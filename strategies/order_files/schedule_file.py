@@ -82,6 +82,11 @@ class Aside(NamedTuple):
 Token: TypeAlias = PipelineAction | Aside
 
 
+def is_copy(token: Token | None) -> bool:
+    """Return whether a cell copies an activation to the host or back, or gives its memory back."""
+    return isinstance(token, Aside) and token.kind in COPIES
+
+
 def ops_of(token: Token | None) -> tuple[Op, ...]:
     """Return the operations of a cell: one, the two halves of a block, or none."""
     if isinstance(token, Op):

@@ -131,6 +131,9 @@ def block_scale(pipeline: Pipeline, halves: Halves) -> int:
         times = (cost.overlapped for device in paces.values() for cost in pipeline.costs_on(device))
         return common_scale(each for each in times if each is not None)
     overhead = Fraction(0) if pipeline.overhead is None else pipeline.overhead.forward
+    if pipeline.block_parts is not None:
+        summed = [*pipeline.block_parts.times(), *(time for cost in pipeline.work for time in cost.durations)]
+        return common_scale([overhead, *(pace * time for pace in pipeline.paces for time in summed)])
     if not pipeline.overlap:  # a block lasts as long as its halves
         return common_scale([overhead, *(time for cost in _costs(pipeline) for time in cost.durations)])
     cells = _cells(pipeline)
@@ -163,8 +166,10 @@ def _costs(pipeline: Pipeline) -> Iterator[StageCosts]:
 def _cell_classes(pipeline: Pipeline) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Name the cell of each stage and class of items by the first cell whose forwards, or backwards, cost the same."""
     if len(pipeline.items.classes) == 1:
-        forwards = _classes((cost.forward, cost.overlapped) for cost in pipeline.work)
-        backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight) for cost in pipeline.work)
+        parts = [()] * len(pipeline.work) if pipeline.block_parts is None else pipeline.block_parts.runs
+        works = list(zip(pipeline.work, parts, strict=True))
+        forwards = _classes((cost.forward, cost.overlapped, runs) for cost, runs in works)
+        backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight, runs) for cost, runs in works)
         return forwards, backwards
     classes = _classes(id(cost) for cost in _cells(pipeline))  # alike stages share their costs
     return classes, classes

@@ -38,9 +38,13 @@ class Allowed(NamedTuple):
 
 
 def left_out(pipeline: Pipeline, placement: Placement, allowed: Allowed) -> str:
-    """Say what a search may not use although it may save time, in words that limit its claims; empty if nothing."""
+    """Say what a search may not use although it may save time, in words that limit its claims; empty if nothing.
+
+    Blocks of layers with parts may save time on other cuts, even if not on this one.
+    """
     split = allowed.split_backward
-    with_blocks = allowed.overlap or not saving_blocks(pipeline, placement, split_backward=split)[1]
+    may_save = pipeline.has_parts or bool(saving_blocks(pipeline, placement, split_backward=split)[1])
+    with_blocks = allowed.overlap or not may_save
     parts = [*([] if split else ["with whole backwards"]), *([] if with_blocks else ["without overlapped blocks"])]
     return f" {' and '.join(parts)}" if parts else ""
 

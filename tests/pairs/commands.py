@@ -194,7 +194,7 @@ def _left_behind(found: ppopt.Comparison) -> Faults:
             same = (
                 other.layout.homes == searched.layout.homes
                 and other.pipeline.costs == searched.pipeline.costs
-                and other.allowed.overlap <= searched.allowed.overlap
+                and (other.allowed.overlap or _has_blocks(other)) <= searched.allowed.overlap
                 and searched.pipeline.semantics in ("async", "links")
             )
             if same and other.fits and not other.is_searched and other.makespan < searched.makespan:
@@ -202,6 +202,10 @@ def _left_behind(found: ppopt.Comparison) -> Faults:
                     f"{searched.strategy}, {searched.makespan!r}, is behind {other.strategy}, {other.makespan!r}, "
                     "on the same placement and cut"
                 )
+
+
+def _has_blocks(schedule: ppopt.Schedule) -> bool:
+    return any("OVERLAP" in action for order in schedule.orders for action in order)
 
 
 def _ladder_faults(model: Model, schedule: ppopt.Schedule, ladder: Any) -> Faults:

@@ -7,6 +7,8 @@ from fractions import Fraction
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
+from tests import block_lengths
+
 Counts = tuple[int, ...]
 
 
@@ -43,6 +45,8 @@ class Costs(NamedTuple):
     paces: tuple[Fraction, ...]
     overhead: Mapping[str, Fraction]
     after: Fraction
+    blocks: tuple[tuple[Fraction, ...], ...] | None = None
+    """Duration of a block by the stages of its forward and its backward, if layers have parts."""
 
     def lasts(self, kind: str, stage: int, device: int) -> Fraction:
         here = self.stages[stage]
@@ -50,7 +54,7 @@ class Costs(NamedTuple):
         return self.overhead[kind] + self.paces[device] * own
 
     def block(self, forward: int, backward: int, device: int) -> Fraction:
-        given = self.stages[forward].block
+        given = self.stages[forward].block if self.blocks is None else self.blocks[forward][backward]
         if given is None:
             one, other = self.stages[forward].forward, self.stages[backward].backward
             given = one + other - self.overlap * min(one, other)
@@ -66,7 +70,7 @@ def costs_of(
     mapping: Mapping[str, Any], stages: int, cut: Sequence[int] | None = None, again: Sequence[Counts] | None = None
 ) -> Costs:
     """Return the costs of a model in stages; for layers, on a cut, with the recomputed layers of each stage and row."""
-    made = (
+    made = list(
         _layer_stages(mapping["layers"], cut, again)
         if cut is not None
         else _recut([_given_stage(mapping, stage) for stage in range(mapping["stages"])], stages)
@@ -82,6 +86,22 @@ def costs_of(
         _paces(mapping.get("slowdown", {}), mapping["devices"]),
         _overhead(mapping.get("overhead", 0)),
         exact(mapping.get("step", {}).get("after", 0)),
+        None if cut is None else _blocks(mapping["layers"], cut, made),
+    )
+
+
+def _blocks(
+    rows: Sequence[Mapping[str, Any]], cut: Sequence[int], stages: Sequence[Stage]
+) -> tuple[tuple[Fraction, ...], ...] | None:
+    if not any("parts" in row for row in rows):
+        return None
+    layers = [[row for row, n in zip(rows, held, strict=True) for _ in range(n)] for held in rows_per_stage(rows, cut)]
+    return tuple(
+        tuple(
+            block_lengths.block(here, there, forward.forward, backward.backward)
+            for there, backward in zip(layers, stages, strict=True)
+        )
+        for here, forward in zip(layers, stages, strict=True)
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple, Protocol
 
-FEATURES = ("stages", "layers", "glue", "recompute", "empty", "overhead", "slowdown")
+FEATURES = ("stages", "layers", "glue", "recompute", "empty", "overhead", "slowdown", "parts")
 """Times per stage; layers; layers with glue; layers that may be recomputed; stages without layers; any of these with an
-overhead of operations, and with a slow device."""
+overhead of operations, and with a slow device; any with overlapped blocks of layers with parts, or that save more than
+their shorter half."""
 
 FORMS = FEATURES[:5]
 
@@ -38,7 +39,7 @@ class Model(NamedTuple):
 def draw_model(feature: str, semantics: str, numbers: str, number: int) -> Model:
     """Draw the model of a kind with this number; the result is always the same."""
     draw = random.Random(f"{feature} {semantics} {numbers} {number}")
-    form = feature if feature in FORMS else draw.choice(FORMS)
+    form = feature if feature in FORMS else draw.choice(FORMS if feature != "parts" else FORMS[1:])
     written = _digits(draw) if numbers == "digits" else _as_it_is
     per_device = draw.choice([1, 1, 2])
     stages = 2 * per_device
@@ -53,6 +54,8 @@ def draw_model(feature: str, semantics: str, numbers: str, number: int) -> Model
     mapping |= _besides(draw, feature, written)
     if "overlapped_forward_backward" not in mapping.get("times", ()) and draw.random() < 0.4:
         mapping["overlap"] = draw.choice([0.25, 0.5, 1])
+    if feature == "parts":
+        _overlap_more(draw, mapping, rounds=numbers == "round")
     can_recompute = any("recompute" in row for row in mapping.get("layers", ()))
     if can_recompute or draw.random() < 0.5:
         mapping.setdefault("memory", {})["limit"] = _limit(draw, mapping)
@@ -140,6 +143,34 @@ def _row(draw: random.Random, feature: str, place: int, written: Written) -> dic
         if draw.random() < 0.3:
             row["recompute"]["time"] = written(draw.choice([1, 2]))
     return row
+
+
+def _overlap_more(draw: random.Random, mapping: dict[str, Any], *, rounds: bool) -> None:
+    """Give some layers parts, or let blocks save more than their shorter half."""
+    mapping.pop("overlap", None)
+    rows = mapping["layers"]
+    if draw.random() < 0.25:
+        mapping["overlap"] = draw.choice([1.25, 1.5, 1.9])
+        return
+    order = draw.choice(["deepseek", "deepseek", "lockstep"])
+    for row in [rows[0], *(row for row in rows[1:] if draw.random() < 0.6)]:
+        row.pop("recompute", None)
+        whole = sum(row.get(key, 0) for key in ("backward", "backward_input", "backward_weight"))
+        forward, backward = _chain(draw, row["forward"], rounds=rounds), _chain(draw, whole, rounds=rounds)
+        row["parts"] = {"forward": forward, "backward": backward, "order": order}
+        computing = [part for part in backward if not isinstance(part, dict)]
+        if draw.random() < 0.6:
+            part = draw.choice(computing)
+            row["parts"]["weight"] = {backward.index(part): part * draw.choice([0.5, 1])}
+
+
+def _chain(draw: random.Random, time: float, *, rounds: bool) -> list[Any]:
+    """Draw parts that together take about as long as an operation outside blocks, or under contention longer."""
+    computes = draw.random() < 0.5
+    size = draw.randint(1 if computes else 2, 4)
+    parts = [time / size * draw.choice([0.5, 1, 1, 2]) for _ in range(size)]
+    parts = [round(part, 2) if rounds else part for part in parts]
+    return [part if (place % 2 == 0) == computes else {"comm": part} for place, part in enumerate(parts)]
 
 
 def _cut_with_an_empty_stage(draw: random.Random, layers: int, stages: int) -> list[int]:

@@ -12,7 +12,8 @@ import pytest
 
 import ppopt
 from ppopt import InputError, Pipeline
-from ppopt.feeding.feeding import search_feed
+from ppopt.feeding.feeding import search_feed, write_fed
+from solver.search.feeding import Feeding
 from tests.running import call_ppopt
 
 NAMES = ("1f1b", "zb-h1", "interleaved", "1f1b-overlap", "dualpipe", "gpipe")
@@ -64,6 +65,20 @@ def test_of_few_microbatches_it_is_the_best_order() -> None:
             for feed in permutations(range(4))
         )
         assert ppopt.evaluate(costs.model_copy(update={"feed": "best"}), "1f1b").exact_makespan == least
+
+
+@pytest.mark.parametrize("overlap", [0.5, 1, 1.9])
+def test_no_action_is_followed_by_less_than_its_tail(overlap: float) -> None:
+    sizes = [{"size": 1 + each / 100} for each in range(10)]  # nearly alike, so that no action has much to spare
+    for seed, times in enumerate(({"forward": 3, "backward": 3}, {"forward": [3, 2], "backward": [4, 2]})):
+        costs = pipeline(seed, devices=2, microbatches=sizes, times=times, overlap=overlap)
+        made = ppopt.evaluate(costs, "1f1b-overlap")
+        fed = write_fed(made.pipeline, made.layout, made.actions)
+        feeding = Feeding(fed, len(costs.items.classes), costs.items.of.tolist())
+        for draw in range(20):
+            found, last = feeding.makespan(random.Random(draw).sample(range(10), 10)), feeding._ends.max()
+            assert found == pytest.approx(last), (seed, draw)
+            assert (feeding._ends + fed.tail).max() <= last * (1 + 1e-9), (seed, draw)
 
 
 def test_a_bound_stands_beside_it_and_the_same_seed_finds_the_same() -> None:

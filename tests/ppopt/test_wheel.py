@@ -73,6 +73,10 @@ def test_the_wheel_works_with_what_it_requires_and_nothing_else(tmp_path: Path) 
         )
         assert "1f1b" in run.stdout
         assert "33" in run.stdout
+    listed = subprocess.run(
+        [python, "-m", "ppopt", "atlas"], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+    )
+    assert "of 640 cells are proven" in listed.stdout
     page = tmp_path / "page.html"
     options = ["--time-limit", "0", "--strategies", "1f1b", "--report", page]
     subprocess.run([python, "-m", "ppopt", "compare", *options], check=True, cwd=tmp_path, env=environment)

@@ -19,7 +19,6 @@ from ppopt.profiling.measurement import MeasuredAction
 from reports.charts.timeline_layout import WAITING_TEXTS, bar_rows, places
 from reports.critical_path import critical_path
 from reports.idle import leading_rows
-from reports.memory import memory_steps
 from reports.page.columns import columns
 from tests.evaluated import pipeline
 from tests.reports.browser import Opener, Sheet
@@ -70,7 +69,7 @@ def assert_the_same(sheet: Sheet, schedule: Schedule) -> None:
     assert found["place"] == places(shown)
     assert found["critical"] == sorted(critical_path(shown.problem, rows))
     assert found["order"] == "\n".join(",".join(map(str, actions)) for actions in schedule.orders)
-    for known, steps in zip(memory_steps(shown.problem, rows), found["memory"], strict=True):
+    for known, steps in zip(shown.memory_steps, found["memory"], strict=True):
         changes = [(time / scale, level / amounts) for time, level in known]
         assert max(steps["level"], default=0) == pytest.approx(max((level for _, level in changes), default=0))
         assert levels(list(zip(steps["time"], steps["level"], strict=True))) == pytest.approx(levels(changes))
@@ -126,6 +125,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "raw floats": {"times": UNEVEN, "p2p_latency": 0.123456789012345, "memory": {"activation": 0.1234567890123456}},
     "overhead and a slow device": {"overhead": 0.125, "slowdown": {1: 1.5}, "p2p_latency": 0.5},
     "transfers that wait": {"p2p_latency": 0.5, "p2p": "rendezvous"},
+    "copies": {"offload": {"time": 1.6}},
     "one microbatch": {"microbatches": 1},
     "one device": {"devices": 1, "stages": 1},
     "huge times": {"times": dict.fromkeys(UNEVEN, 325000000000.0)},
@@ -142,8 +142,18 @@ def test_columns_of_every_model_are_read_as_they_were(blank: Sheet, name: str) -
     is_usual = (given.devices, given.microbatches) == (4, 6)
     for strategy in ("1f1b", "zb-h1", "dualpipe") if is_usual else ("1f1b",):
         schedule = ppopt.evaluate(given, strategy)
-        assert bool(schedule.presented().transfers) == (name == "transfers that wait")
+        assert bool(schedule.presented().transfers) == (name in ("transfers that wait", "copies"))
         assert_the_same(blank, schedule)
+
+
+def test_copies_are_called_by_what_they_copy(blank: Sheet) -> None:
+    mapping = {"devices": 4, "microbatches": 6, "stages": 4, "offload": {"time": 0.75}}
+    schedule = ppopt.evaluate(Pipeline.from_mapping(mapping), "gpipe")
+    names = {each["transfer"] for each in decoded(blank, schedule)["transfers"]}
+    assert names == {
+        f"{stage}{kind}{number}" for stage in range(4) for kind in ("OFFLOAD", "RELOAD") for number in range(6)
+    }
+    assert max(max(steps["level"]) for steps in decoded(blank, schedule)["memory"]) == max(schedule.peak_memory) < 6
 
 
 def test_slices_are_called_by_their_microbatch(blank: Sheet) -> None:

@@ -200,6 +200,9 @@ def test_names_of_files_cannot_command_a_terminal(tmp_path: Path, monkeypatch: p
         ["evaluate", "1f1b", "-c", costs, "--save", f"none/{ESCAPE}"],
         ["profile", f"{ESCAPE}.none"],
         ["sweep", f"{ESCAPE}.none"],
+        ["atlas", "--mine", f"{ESCAPE}.none"],
+        ["atlas", "--mine", order],
+        ["atlas", "--memory", ESCAPE],
     ):
         result = CliRunner().invoke(cli, arguments)
         assert "\\x1b[31mred" in result.output, arguments

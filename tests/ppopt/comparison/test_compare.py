@@ -652,3 +652,43 @@ def test_ctrl_c_ends_the_searches_of_all_configurations(tmp_path: Path) -> None:
     both = json.loads(result.stdout)["comparisons"]
     assert both[0]["search"]["interrupted"]
     assert both[1]["search"] is None
+
+
+def with_parts(communication: float) -> Pipeline:
+    parts = {"forward": [2, {"comm": communication}], "backward": [{"comm": communication}, 3], "weight": {1: 1}}
+    moe = {"name": "moe", "count": 16, "forward": 2 + communication, "backward": 4 + communication, "parts": parts}
+    return Pipeline.from_mapping({"devices": 4, "microbatches": 16, "layers": [moe]})
+
+
+def test_a_sentence_says_whether_overlapped_blocks_pay() -> None:
+    names = ["1f1b", "zb-v", "dualpipe-v"]
+    made = ppopt.compare(with_parts(2), names, optimize=False)
+    best, other = (next(each for each in made.schedules if each.strategy == name) for name in ("dualpipe-v", "zb-v"))
+    shorter, hidden = 1 - best.makespan / other.makespan, best.hidden_communication
+    assert made.overlapped.startswith(f"dualpipe-v is {shorter:.1%} shorter than zb-v, ")
+    assert hidden is not None
+    assert made.overlapped.endswith(f": its blocks hide {hidden:.2%} of the communication within layers.")
+    assert made.overlapped in made.verdict
+    assert made.overlapped in sentences.verdict(made.section())
+    shares = {row["strategy"]: row["hidden_communication"] for row in made.to_dict()["schedules"]}
+    assert shares == {"1f1b": 0, "zb-v": 0, "dualpipe-v": hidden}
+    assert ppopt.compare(with_parts(2), names[:2], optimize=False).overlapped == ""
+
+
+def test_it_also_says_that_they_do_not() -> None:
+    made = ppopt.compare(with_parts(40), ["zb-v", "dualpipe-v"], optimize=False)
+    assert made.winner is not None
+    assert made.winner.strategy == "zb-v"
+    assert made.overlapped.startswith("Overlapped blocks do not pay here: dualpipe-v, the best with them, is ")
+
+
+def test_rows_have_the_same_columns_where_no_layer_communicates() -> None:
+    made = ppopt.compare(with_parts(0), ["zb-v", "dualpipe-v"], optimize=False)
+    assert made.overlapped == ""
+    assert {row["hidden_communication"] for row in made.to_dict()["schedules"]} == {None}
+
+
+def test_nothing_is_said_of_blocks_without_parts() -> None:
+    made = ppopt.compare(pipeline(overlap=0.5), ["zb-v", "dualpipe-v"], optimize=False)
+    assert made.overlapped == ""
+    assert "hidden_communication" not in made.to_dict()["schedules"][0]

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+import ppopt
 from ppopt import Pipeline
 from ppopt.comparison.what_if import what_if
+from reports.page.what_if import controls_of
 from reports.what_if import WhatIf
 from tests.evaluated import evaluated, pipeline
 
@@ -33,7 +35,7 @@ def changed(key: str, stages: list[int], factor: Fraction) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("strategy", ["1f1b", "zb-h1", "interleaved:stages=12", "dualpipe", "1f1b-overlap"])
-@pytest.mark.parametrize("overlap", [0, 0.3])
+@pytest.mark.parametrize("overlap", [0, 0.3, 1.4])
 def test_effects_are_what_a_little_less_and_more_does(strategy: str, overlap: float) -> None:
     given = model(TIMES, overlap=overlap)
     schedule = evaluated(strategy, given)
@@ -106,3 +108,20 @@ def test_transfers_that_all_take_the_same_are_one_latency() -> None:
     assert found(4, communication=nodes).schedules[0] is None
     assert found(2, communication=nodes) == found(2, p2p_latency=0.5)
     assert found(1, communication=by_bytes).schedules[0] is not None
+
+
+@pytest.mark.parametrize("communication", [3, 0])
+def test_blocks_of_layers_with_parts_are_not_replayed_on_other_costs(communication: float) -> None:
+    parts = {"forward": [2, {"comm": communication}], "backward": [{"comm": communication}, 3]}
+    moe = {"name": "moe", "count": 8, "forward": 5, "backward": 6, "parts": parts}
+    given = Pipeline.from_mapping({"devices": 2, "microbatches": 6, "layers": [moe]})
+    found = ppopt.compare(given, ["zb-v", "dualpipe-v"], optimize=False)
+    section = found.section(replayable=True)
+    assert section.what_if is not None
+    names = [each.summary.name for each in section.schedules]
+    assert [names[at] for at, each in enumerate(section.what_if.schedules) if each is None] == ["dualpipe-v"]
+    controls = controls_of(section)
+    assert controls is not None
+    (left_out,) = controls.left_out
+    assert left_out.startswith("dualpipe-v")
+    assert left_out.endswith("(its blocks last as long as the parts of layers)") == bool(communication)

@@ -100,6 +100,18 @@ def test_a_block_shorter_than_a_half_is_named_once() -> None:
         assert not any("overlap" in note for note in evaluated("dualpipe-v", uneven(**rule)).notes)
 
 
+def test_a_share_above_one_says_for_what_it_is_meant() -> None:
+    notes = evaluated("dualpipe-v", uneven(overlap=1.5)).notes
+    (note,) = (note for note in notes if "alone takes" in note)
+    assert "overlap above 1 is meant for F and B that were measured with communication that blocks hide" in note
+    # parts of layers hide what a half alone waits for
+    parts = {"forward": [1, {"comm": 4}], "backward": [{"comm": 2}, 3], "weight": {1: 2}}
+    moe = {"name": "moe", "count": 8, "forward": 5, "backward": 12, "parts": parts}
+    made = evaluated("dualpipe-v", Pipeline.from_mapping({"devices": 2, "microbatches": 6, "layers": [moe]}))
+    assert min(set.union(*block_durations(made).values())) < 2 * 12
+    assert not any("alone takes" in note for note in made.notes)
+
+
 def test_several_schedules_with_such_blocks_are_told_once() -> None:
     options = ["--devices", "2", "--stages", "4", "--microbatches", "8", "--time", "forward=1"]
     options += ["--time", "backward=[2,2,2,20]", "--time", "overlapped_forward_backward=3"]

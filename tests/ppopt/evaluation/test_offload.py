@@ -6,8 +6,11 @@ import json
 
 import pytest
 
-from ppopt import Pipeline, evaluate
+from ppopt import InputError, Pipeline, evaluate, plan, profile
+from ppopt.commands.measuring import compare_with_measured
+from ppopt.sweeps.keys import check_key, with_value
 from tests.conftest import DATA
+from tests.running import call_ppopt
 
 GOLDEN = json.loads((DATA / "offload.json").read_text())
 FIGURE = GOLDEN["replay"]["rows"][1:]
@@ -85,3 +88,41 @@ def test_a_result_leaves_before_its_device_waits_for_an_offload(tmp_path) -> Non
     made = evaluate(Pipeline.from_mapping(mapping), tmp_path / "order.csv")
     starts = {str(row.task): row.start / made.problem.ticks_per_unit for row in made.rows}
     assert (starts["1F0"], starts["0F1"]) == (1, 6)
+
+
+@pytest.mark.parametrize("time", [0, 1e-9])
+def test_pipeoffload_takes_copies_of_no_time(time) -> None:
+    mapping = {"devices": 2, "stages": 4, "microbatches": 8, "times": {"forward": 1, "backward": 2}}
+    made = evaluate(Pipeline.from_mapping({**mapping, "offload": {"time": time}}), "pipeoffload")
+    plain = evaluate(Pipeline.from_mapping(mapping), "pipeoffload")
+    assert made.makespan == pytest.approx(plain.makespan, abs=1e-6)
+    assert max(made.peak_memory) < max(plain.peak_memory)
+
+
+def test_a_trace_is_read_back_exactly_beside_its_copies(tmp_path) -> None:
+    mapping = {**ONE_STAGE_EACH, "offload": {"time": 1.6}, "step": {"after": 2}}
+    (tmp_path / "c.yaml").write_text(json.dumps(mapping))
+    call_ppopt("evaluate", "1f1b", "-c", "c.yaml", "--trace", "t.json", cwd=tmp_path)
+    assert '"beside device 0"' in (tmp_path / "t.json").read_text()
+    read = profile(tmp_path / "t.json")
+    assert read.pipeline.offload == Pipeline.from_mapping(mapping).offload
+    ran = compare_with_measured(evaluate(Pipeline.from_mapping(mapping), "1f1b"), [str(tmp_path / "t.json")], None)
+    predicted, measured = ran.predicted, ran.measured
+    assert measured.makespan == pytest.approx(predicted.makespan)
+    assert list(predicted.peak_memory) == list(evaluate(Pipeline.from_mapping(mapping), "1f1b").peak_memory)
+    assert measured.peak_memory == (8, 7, 6, 5, 4, 3, 2, 1)
+    assert any("memory is that of whole activations" in text for text in ran.differences)
+    assert len(measured.timeline) == 2 * 8 * 32
+
+
+def test_a_sweep_varies_copies() -> None:
+    assert check_key("offload.time", "axes") == "offload.time"
+    changed = with_value({**ONE_STAGE_EACH, "offload": {"time": 1}}, "offload.streams", "two")
+    assert Pipeline.from_mapping(changed).offload.streams == "two"
+
+
+def test_plan_refuses_copies_by_name() -> None:
+    layers = [{"name": "a", "count": 4, "forward": 1, "backward": 2, "activation": 1}]
+    pipeline = Pipeline.from_mapping({"devices": 2, "microbatches": 4, "layers": layers, "offload": {"time": {"a": 1}}})
+    with pytest.raises(InputError, match=r"^offload: plan counts whole activations"):
+        plan(pipeline)

@@ -10,6 +10,7 @@ import pytest
 
 import ppopt
 from ppopt import Pipeline, Schedule
+from ppopt.profiling.against import hold_against
 from ppopt.schedules.replaying import with_each_resident
 from tests.running import call_ppopt
 
@@ -60,6 +61,13 @@ def test_auto_is_the_shortest_that_fits() -> None:
         assert made.fits == (limit >= low)
 
 
+def test_a_note_says_which_number_was_chosen() -> None:
+    chosen = ppopt.evaluate(model("auto"), "zb-v", engine="graph")
+    assert "zb-v keeps at most 2 stages gathered (sharding.resident: auto)" in chosen.notes
+    assert all("gathered" not in note for each in with_each_resident(chosen) for note in each.notes)
+    assert all("gathered" not in note for note in ppopt.evaluate(model(2), "zb-v", engine="graph").notes)
+
+
 def test_each_limit_of_a_frontier_has_its_own_number() -> None:
     found = ppopt.frontier(model("auto"), placement="v", limits=[8, 10, 14], time_limit=4, workers=1)
     for point in found.points:
@@ -83,3 +91,23 @@ def test_a_frontier_names_the_number_in_its_table(tmp_path) -> None:
     assert run.returncode == 0
     assert "resident" in run.stdout.splitlines()[2]
     assert re.search(r"[a-z], resident [12] ", run.stdout)
+
+
+def test_a_sweep_varies_the_number(tmp_path) -> None:
+    base = model(1).to_mapping()
+    found = ppopt.sweep({"base": base, "axes": {"sharding.resident": [1, 2, "auto"]}, "run": ["zb-v"]}, tmp_path / "s")
+    assert list(found.sort_values("sharding.resident", key=lambda each: each.map(str))["makespan"]) == [
+        ppopt.evaluate(model(number), "zb-v", engine="graph").makespan for number in (1, 2, "auto")
+    ]
+
+
+@pytest.mark.parametrize("beside", [{"sharding": SHARDING}, {"data_parallel": {"all_reduce": 3}}])
+def test_what_takes_nothing_beside_computing_says_so(beside: dict[str, Any]) -> None:
+    pipeline = Pipeline.from_mapping(MODEL | beside)
+    message = rf"takes nothing beside computing; found {next(iter(beside))}; leave it out$"
+    with pytest.raises(ppopt.InputError, match="^rehearse " + message):
+        ppopt.rehearse(pipeline, "zb-v")
+    with pytest.raises(ppopt.InputError, match="^--against " + message):
+        hold_against(ppopt.evaluate(pipeline, "zb-v"), [])
+    with pytest.raises(ppopt.InputError, match=message):
+        ppopt.under_noise([ppopt.evaluate(pipeline, "zb-v")], ppopt.Noise(operation=0.05))

@@ -19,6 +19,7 @@ from ppopt import Pipeline, Schedule
 from solver.problem import Block
 from strategies.language.registry import all_strategies
 from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
+from strategies.lowering.side_actions import SideOrder
 from strategies.model.actions import Op
 from tests.conftest import DATA
 
@@ -251,6 +252,18 @@ def test_idle_causes_add_up_to_the_step_and_gathers_count_as_latency(strategy: s
     assert ppopt.violations(made.problem_as_run, made.rows, memory=False) == []
 
 
+def test_ladders_add_up_to_the_step_and_name_what_it_costs() -> None:
+    sharding = {"all_gather": 3, "reduce_scatter": 2, "weights": 1, "resident": 1}
+    mapping = {"devices": 4, "stages": 8, "microbatches": 8, "sharding": sharding, "step": {"after": 1}}
+    compared = ppopt.compare(Pipeline.from_mapping(UNIFORM | mapping), optimize=False)
+    assert len(compared.schedules) > 20
+    for made, ladder in zip(compared.schedules, compared.ladders, strict=True):
+        assert ladder.makespan == made.exact_makespan
+        assert ladder.communication == made.exact_makespan - made.unhindered_makespan > 0
+        assert ladder.order >= 0
+        assert ladder.bound <= made.unhindered_makespan
+
+
 def test_waiting_for_parameters_is_latency_not_order() -> None:
     sharding = {"all_gather": 1, "reduce_scatter": 0, "resident": 1}
     made = evaluated("looped-bfs:stages=2", devices=1, stages=2, microbatches=1, sharding=sharding)
@@ -479,3 +492,16 @@ def test_times_and_peaks_equal_those_of_a_replay_that_shares_nothing(seed: int) 
     made = ppopt.evaluate(Pipeline.from_mapping(mapping), FAMILIES[seed % len(FAMILIES)], engine="graph")
     makespan, peaks = Replay(mapping, made).run()
     assert (made.makespan, made.peak_memory) == (float(makespan), tuple(map(float, peaks))), made.strategy
+
+
+@pytest.mark.parametrize("seed", range(0, 150, 6))
+def test_programs_and_the_graph_say_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = Pipeline.from_mapping(drawn(seed))
+    made = ppopt.evaluate(pipeline, FAMILIES[seed % len(FAMILIES)], engine="graph")
+    monkeypatch.setattr(SideOrder, "as_one_problem", lambda *_: None)
+    again = ppopt.evaluate(pipeline, FAMILIES[seed % len(FAMILIES)], engine="graph")
+    assert list(made.rows) == list(again.rows)
+    assert made.sides is not None
+    assert again.sides is not None
+    assert sorted(made.sides.beside.rows, key=str) == sorted(again.sides.beside.rows, key=str)
+    assert made.peak_memory == again.peak_memory

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import pytest
 
 from solver.bounds.analysis import analyse
@@ -38,3 +41,24 @@ def test_nor_than_what_the_first_microbatches_show(seed: int) -> None:
         if size < min(map(len, problem.chains)):
             found = from_the_first(problem, size)
             assert not ExactModel(problem).is_shorter_than(None if found is None else found.value, 0.2), text
+
+
+def with_blocks_of_any_length(problem: Problem, seed: int) -> Problem:
+    """Give each pair of halves a length of its own, often below that of a half alone, as parts of layers do."""
+    draw, fusing = random.Random(seed), problem.fusing
+    lengths = {pair: draw.randint(1, 2 * length) for pair, length in fusing.durations.items()}
+    return replace(problem, fusing=replace(fusing, durations=lengths))
+
+
+@pytest.mark.exhaustive(2)
+@pytest.mark.parametrize("block", range(6))
+def test_nor_whatever_each_pair_of_halves_takes(block: int) -> None:
+    for seed in range(200 + 6 * block, 206 + 6 * block):
+        drawn, text = random_fused_problem(seed, 5)
+        problem = with_blocks_of_any_length(drawn, seed)
+        lengths = f"{text} {dict(problem.fusing.durations)}"
+        found = of_the_whole(problem)
+        assert not ExactModel(problem).is_shorter_than(None if found is None else found.value, 0.2), lengths
+        if min(map(len, problem.chains)) > 2:
+            found = from_the_first(problem, 2)
+            assert not ExactModel(problem).is_shorter_than(None if found is None else found.value, 0.2), lengths
