@@ -32,8 +32,9 @@ from strategies.problem.search_problem import build_search_problem, pipeline_act
 MOST_IMPROVED = 4
 """Orders in which better copies are looked for."""
 
-SHARES = (Fraction(0), Fraction(1, 2), Fraction(1, 4), Fraction(3, 4))
-"""Where limits are tried between the given ones and what the shortest order holds."""
+SHARES = tuple((Fraction(first, 4), Fraction(second, 4)) for first, second in ((0, 0), (4, 0), (2, 2), (1, 1), (3, 3)))
+"""Where limits are tried between the given ones and what the shortest order holds: on the first devices, which hold most
+where all devices are alike, and on the others."""
 
 MOST_NAMED = 4
 """Stages of which only some activations are copied, and which a sentence names one by one."""
@@ -241,10 +242,13 @@ class BesideComputing:
         pairs = list(zip(peaks, self.pipeline.limits, strict=True))
         if all(limit is None or peak <= limit for peak, limit in pairs):
             return
-        for share in SHARES:
-            yield plain.with_limit(
-                [None if limit is None else limit + share * max(Fraction(0), peak - limit) for peak, limit in pairs]
-            )
+        for share, later in SHARES:
+            shares = [share if device < len(pairs) // 2 else later for device in range(len(pairs))]
+            limits = [
+                None if limit is None else limit + each * max(Fraction(0), peak - limit)
+                for each, (peak, limit) in zip(shares, pairs, strict=True)
+            ]
+            yield plain.with_limit(limits)
 
     def consider_given(self, problem: Problem, starts: Sequence[Schedule]) -> None:
         """Keep the best of given schedules that fit with their own copies, and do only what the search may do."""
