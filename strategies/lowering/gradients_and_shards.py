@@ -43,7 +43,7 @@ def with_shards(order: Sequence[Token], resident: int = RESIDENT, ahead: int | N
     Parameters
     ----------
     order : sequence of token
-        The computations of a device.
+        The computations of a device, with or without other side actions.
     resident : int
         How many of the next stages are kept.
     ahead : int, optional
@@ -55,6 +55,9 @@ def with_shards(order: Sequence[Token], resident: int = RESIDENT, ahead: int | N
     coming_stages = _coming_stages(order, resident)
     next_stages = coming_stages if ahead == resident else _coming_stages(order, ahead)
     for token, coming, following in zip(order, coming_stages, next_stages, strict=True):
+        if isinstance(token, Aside):  # a reduction of a file: gathers stand before computations
+            lowered.append(token)
+            continue
         for stage in [stage for stage in gathered if stage not in coming]:
             gathered.remove(stage)
             lowered.append(Aside(stage, "RESHARD", None))
