@@ -194,7 +194,7 @@ def markdown(cells: Sequence[Cell]) -> str:
 def _row(line: Line) -> str:
     names = ", ".join(f"`{name}` {number}" for name, number in line.names.items())
     optimal = f"{line.optimal}: {names}" if names else "0"
-    longer = "none fits" if line.longer is None else f"≤ {percent(line.longer)}"
+    longer = "none fits" if line.longer is None else f"≤ {percent(line.longer)}" if line.longer else "–"
     shares = f"{line.proven} of {line.cells} | {optimal} | {line.beaten} | {longer}"
     return f"| {line.times} | {line.placement} | {line.memory} | {shares} |"
 

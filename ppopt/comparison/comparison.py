@@ -245,7 +245,7 @@ class Comparison:
         best: dict[bool, Schedule] = {}
         for each in self.contenders:
             if each.hidden_communication is not None:
-                best.setdefault(each.hidden_communication > 0, each)
+                best.setdefault(each.has_blocks, each)
         if len(best) < 2:
             return ""
         return worth_of_blocks(best[True].table_row(), best[False].table_row(), best[True].hidden_communication or 0)

@@ -63,7 +63,7 @@ def _parts(given: Pipeline, schedule: Schedule) -> PartsOfKinds | None:
     waits = schedule.unhindered_makespan is not None  # for other transfers, which the page does not model
     is_short = schedule.layout.microbatches != schedule.pipeline.microbatches  # only a part is written out
     unequal = schedule.pipeline.entries is not None  # the page has one time for all microbatches of a stage
-    if schedule.pipeline.has_parts and any(isinstance(each, Block) for order in schedule.actions for each in order):
+    if schedule.pipeline.has_parts and schedule.has_blocks:
         return None  # the page has no parts of blocks
     if unequal or schedule.status == "measured" or waits or is_short or len(schedule.problem.tasks) > MOST_OPS:
         return None

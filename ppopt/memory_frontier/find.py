@@ -505,6 +505,7 @@ class _FrontierSoFar:
         published = sorted(self.published, key=lambda each: (each.memory, each.makespan, each.schedule.strategy))
         steps = curves.bound_steps(limits)
         copied = None if self.copying is None else self._copied(self.copying, limits)
+        blocks_left_out = not self.options.overlap and any(freedom_of(each.schedule).overlap for each in published)
         return Frontier(
             pipeline=self.given,
             points=tuple(self._point(limit) for limit in limits),
@@ -517,7 +518,7 @@ class _FrontierSoFar:
             top=curves.best_at(None).schedule,
             highest_bound=float(curves.bound_at(None)),
             searched=curves.placements,
-            scope=scope_of(curves.records, self.pipeline),
+            scope=scope_of(curves.records, self.pipeline, blocks_left_out=blocks_left_out),
             left_out=(*self.left_out, *exploration.faults.items()),
             notes=tuple(self._notes(exploration)),
             interrupted=exploration.interrupted,

@@ -146,7 +146,8 @@ class Frontier:
     searched : tuple of str
         The placements.
     scope : str
-        For layers without a given cut: the cuts that bounds and proofs hold for.
+        What bounds and proofs hold for: for layers without a given cut, which cuts; and which orders, if blocks save
+        time and no search was allowed to use them.
     left_out : tuple of (str, str)
         Placements and published schedules that do not fit the pipeline, with the reason.
     notes : tuple of str

@@ -132,8 +132,8 @@ def least_makespan(pipeline: Pipeline, layout: Placement) -> Fraction:
     return max(pipeline.microbatches * work / share, way + hops * pipeline.least_lag) + pipeline.after
 
 
-def scope_of(records: Sequence[Record], pipeline: Pipeline) -> str:
-    """Say which cuts the bounds hold for, if layers have no given cut; empty if there is no choice.
+def scope_of(records: Sequence[Record], pipeline: Pipeline, *, blocks_left_out: bool) -> str:
+    """Say what the bounds hold for: which cuts, if layers have no given cut, and which orders; empty if for all.
 
     Parameters
     ----------
@@ -141,14 +141,21 @@ def scope_of(records: Sequence[Record], pipeline: Pipeline) -> str:
         The searched placements.
     pipeline : Pipeline
         The model as given.
+    blocks_left_out : bool
+        Whether blocks save time in some schedule shown, but no search was allowed to use them.
     """
-    if pipeline.layers is None:
-        return ""
+    parts = [
+        *(_cuts_of(records) if pipeline.layers is not None else ()),
+        *["without overlapped blocks"] * blocks_left_out,
+    ]
+    return "; ".join(parts)
+
+
+def _cuts_of(records: Sequence[Record]) -> list[str]:
     every = [record.layout.name for record in records if record.over_cuts]
     cuts: dict[str, list[str]] = {}
     for record in records:
         if not record.over_cuts:
             cuts.setdefault(record.layout.name, []).append(" ".join(map(str, record.pipeline.layers_per_stage or ())))
     parts = [f"for every cut of the layers on {', '.join(every)}, with nothing recomputed"] if every else []
-    parts += [f"on {name} for the layers cut as {' or '.join(each)} alone" for name, each in cuts.items()]
-    return "; ".join(parts)
+    return [*parts, *(f"on {name} for the layers cut as {' or '.join(each)} alone" for name, each in cuts.items())]

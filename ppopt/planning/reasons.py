@@ -11,7 +11,6 @@ from ppopt.planning.plans import Plan
 from reports.numbers import grouped, number, percent, signed_percent, with_unit
 from reports.source import on_costs
 from solver.counted import counted, joined
-from solver.problem import Block
 from strategies.model.cuts import ByKind, counts_by_kind
 from strategies.model.pipeline import Pipeline
 from strategies.problem.search_problem import left_out
@@ -211,7 +210,7 @@ def _what_a_layer_costs(plan: Plan) -> Iterator[str]:
     work = kind.costs.forward + kind.costs.backward
     cost = Fraction(pipeline.microbatches, copies) * work * kind.glue
     what = f"{kind.glue} more {kind.name} layers" if kind.glue > 1 else f"One more {kind.name} layer"
-    overlaps = any(isinstance(action, Block) for order in plan.schedule.actions for action in order)
+    overlaps = plan.schedule.has_blocks
     if overlaps and pipeline.has_parts:  # in a block, a layer costs what it adds to the busier stream
         return
     most = "up to " if pipeline.overlap and overlaps else ""  # a block is longer by less than its halves

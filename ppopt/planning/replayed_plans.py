@@ -123,10 +123,14 @@ class Replays:
             ]
             if any(limit is not None and limit < 0 for limit in room):
                 break
-            found = self._quick(order.with_limit(room), self.recompute, LEAST_TO_COMPARE)
-            if found.cut is None or found.cut.layers_per_stage == last.pipeline.layers_per_stage:
+            try:
+                found = self._quick(order.with_limit(room), self.recompute, LEAST_TO_COMPARE)
+            except InputError:  # the room is too small for the static memory of the layers
                 break
-            last = self.replayed(order, found.cut.with_limit(given))
+            cut = None if found.cut is None else found.cut.with_limit(given)
+            if cut is None or cut == last.pipeline:
+                break
+            last = self.replayed(order, cut)
             if last.fits:
                 return last
         device, over = next(iter(schedule.figures.excesses(given).items()))

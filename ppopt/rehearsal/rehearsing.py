@@ -26,7 +26,7 @@ from ppopt.schedules.order_files import read_named, refuse_communication_faults
 from ppopt.schedules.schedule import Schedule
 from solver.counted import counted
 from solver.errors import InputError
-from solver.problem import Block, tasks_of
+from solver.problem import tasks_of
 from strategies.given_model.stages import in_stages
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.model.actions import Op
@@ -266,7 +266,7 @@ class Plan:
             self.notes.append(
                 "PyTorch runs nothing for the I of stage 0 and the whole backward in its W; so does the prediction"
             )
-        if any(isinstance(action, Block) for order in self.schedule.actions for action in order):
+        if self.schedule.has_blocks:
             self.notes.append(
                 "PyTorch runs the two halves of an overlapped block one after the other; so does the prediction"
             )
@@ -294,7 +294,7 @@ class Plan:
             raise RehearsalError(f"{self.cycle}\n{error}") from None
         if self.cycle:
             self.notes.append(f"was expected to hang, and did not: {self.cycle}")
-        blocks = _blocks(self.schedule)
+        blocks = self.schedule.has_blocks
         measurement = Measurement(
             devices=self.costs.devices,
             stages=len(self.costs.costs),
@@ -431,7 +431,3 @@ def _in_order_of_last_stage(schedule: Schedule) -> list[int]:
     order = schedule.actions[schedule.layout.homes[0][last]]
     ops = [op for action in order for op in tasks_of(action) if isinstance(op, Op)]
     return [op.microbatch for op in ops if op.kind == "F" and op.stage == last]
-
-
-def _blocks(schedule: Schedule) -> bool:
-    return any(isinstance(action, Block) for order in schedule.actions for action in order)

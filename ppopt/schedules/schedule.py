@@ -15,7 +15,7 @@ from reports.metrics import Figures
 from reports.numbers import number
 from solver.counted import counted
 from solver.exact import in_ticks, written_bound
-from solver.problem import Placed, Problem
+from solver.problem import Block, Placed, Problem
 from solver.states import Objective, Source, Status
 from strategies.language.orders import actions_as_text
 from strategies.language.registry import all_strategies
@@ -241,6 +241,11 @@ class Schedule:
         if self.status == "measured":
             return [round(each * self.problem.ticks_per_unit) for each in self.figures.overhead]
         return overhead_in_ticks(self.pipeline, self.problem, self.actions)
+
+    @cached_property
+    def has_blocks(self) -> bool:
+        """Whether a device runs a forward and a backward together."""
+        return any(isinstance(action, Block) for order in self.actions for action in order)
 
     @cached_property
     def hidden_communication(self) -> float | None:

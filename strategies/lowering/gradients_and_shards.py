@@ -43,7 +43,7 @@ def with_shards(order: Sequence[Token], resident: int = RESIDENT, ahead: int | N
     Parameters
     ----------
     order : sequence of token
-        The computations of a device.
+        The computations of a device, with or without other side actions.
     resident : int
         How many of the next stages are kept.
     ahead : int, optional

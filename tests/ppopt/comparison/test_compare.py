@@ -682,6 +682,24 @@ def test_it_also_says_that_they_do_not() -> None:
     assert made.overlapped.startswith("Overlapped blocks do not pay here: dualpipe-v, the best with them, is ")
 
 
+def test_blocks_that_hide_nothing_are_blocks() -> None:
+    parts = {"forward": [1, {"comm": 1}], "backward": [1, {"comm": 1}, 1]}
+    layers = [
+        {"name": "moe", "forward": 2, "backward": 3, "parts": parts},
+        {"name": "dense", "count": 3, "forward": 2, "backward": 3},
+    ]
+    costs = {"devices": 2, "microbatches": 6, "layers": layers, "layers_per_stage": [1, 1, 1, 1]}
+    made = ppopt.compare(Pipeline.from_mapping(costs), ["dualpipe-v", "zb-v", "1f1b-overlap"], optimize=False)
+    shares = {each.strategy: each.hidden_communication for each in made.schedules}
+    assert shares["dualpipe-v"] == shares["zb-v"] == 0 < (shares["1f1b-overlap"] or 0)
+    assert made.winner is not None
+    assert made.winner.strategy == "dualpipe-v"
+    assert made.overlapped.startswith("dualpipe-v is ")
+    assert made.overlapped.endswith(
+        " than zb-v, the best without overlapped blocks: its blocks hide 0.00% of the communication within layers."
+    )
+
+
 def test_rows_have_the_same_columns_where_no_layer_communicates() -> None:
     made = ppopt.compare(with_parts(0), ["zb-v", "dualpipe-v"], optimize=False)
     assert made.overlapped == ""

@@ -195,6 +195,16 @@ def test_an_exported_order_gathers_as_configured_and_replays_alike(
     assert evaluated(tmp_path / "o.csv", **sizes).makespan == evaluated(strategy, **sizes).makespan
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_gathers_stand_alike_in_a_file_that_has_reductions_alone(tmp_path: Path, devices: int) -> None:
+    sizes = {"devices": devices, "stages": 3 * devices, "microbatches": 3}
+    sharding = {"all_gather": 3, "reduce_scatter": 2, "weights": 2, "gradients": 1, "resident": 2}
+    made = evaluated("interleaved", **sizes, sharding=sharding)
+    ppopt.export(made, tmp_path / "o.csv", lowered=True)
+    again = evaluated(tmp_path / "o.csv", **sizes, sharding=sharding)
+    assert (again.makespan, again.peak_memory, again.gathers) == (made.makespan, made.peak_memory, made.gathers)
+
+
 def test_a_file_without_transfers_says_what_is_gathered_when(tmp_path: Path) -> None:
     file = tmp_path / "o.csv"
     rows = "0UNSHARD,0F0,0F1,0RESHARD,0UNSHARD,0B0,0B1,0RESHARD,0REDUCE_GRAD", "1UNSHARD,1F0,1B0,1F1,1B1,1RESHARD"

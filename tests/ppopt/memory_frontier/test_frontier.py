@@ -158,6 +158,9 @@ def test_blocks_that_save_time_need_to_be_allowed() -> None:
         assert (place in frontier.comparable) == comparable
         assert_sound(frontier)
     assert allowed.highest_bound <= without.highest_bound
+    assert without.sentence.endswith("Bounds and proofs hold without overlapped blocks.")
+    assert without.to_dict()["bounds_hold"] == "without overlapped blocks"
+    assert "hold" not in allowed.sentence
 
 
 def test_without_time_everything_is_there() -> None:

@@ -45,6 +45,39 @@ def test_every_plan_fits_with_what_is_gathered(limit: float, resident: int | str
         assert "\n" not in each.reason
 
 
+def test_a_cut_may_leave_room_by_recomputing_more() -> None:
+    decoder = {
+        "name": "decoder",
+        "count": 4,
+        "forward": 1,
+        "backward": 2,
+        "activation": 2,
+        "recompute": {"activation": 0.5},
+    }
+    sharding = {"all_gather": {"decoder": 0.3}, "weights": {"decoder": 1}}
+    for limit in (7, 8, 9, 10):
+        mapping = {
+            "devices": 2,
+            "microbatches": 4,
+            "layers": [decoder],
+            "memory": {"limit": limit},
+            "sharding": sharding,
+        }
+        made = ppopt.plan(Pipeline.from_mapping(mapping), ["1f1b"], time_limit=3)
+        assert [each.schedule.fits for each in made.plans] == [True]
+        assert made.plans[0].makespan == pytest.approx(31.2 if limit == 10 else 34.2)
+
+
+def test_what_is_said_of_a_limit_names_the_limit_of_the_user() -> None:
+    decoder = {"name": "decoder", "count": 8, "forward": 1, "backward": 2, "activation": 0.25, "static": 0.1}
+    each = {"decoder": 1}
+    sharding = {"all_gather": each, "weights": each, "gradients": each}
+    mapping = {"devices": 2, "microbatches": 4, "layers": [decoder], "memory": {"limit": 8}, "sharding": sharding}
+    made = ppopt.plan(Pipeline.from_mapping(mapping), ["1f1b"], time_limit=3)
+    (reason,) = [each.reason for each in made.unplanned]
+    assert reason.startswith("with what sharding takes, its shortest cut holds 2.4 more than the limit on device 0, ")
+
+
 def test_a_plan_refuses_to_prove_a_limit_with_offload() -> None:
     with pytest.raises(ppopt.InputError, match=r"^offload: a plan does not count what it saves of a limit; leave out"):
         ppopt.plan(model(30, offload={"time": {"embedding": 0.1, "decoder": 0.1}}), ["1f1b"], time_limit=2)
