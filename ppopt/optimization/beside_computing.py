@@ -32,9 +32,9 @@ from strategies.problem.search_problem import build_search_problem, pipeline_act
 MOST_IMPROVED = 4
 """Orders in which better copies are looked for."""
 
-SHARES = tuple((Fraction(first, 4), Fraction(second, 4)) for first, second in ((0, 0), (4, 0), (2, 2), (1, 1), (3, 3)))
-"""Where limits are tried between the given ones and what the shortest order holds: on the first devices, which hold most
-where all devices are alike, and on the others."""
+SHARES = tuple((Fraction(first, 4), Fraction(last, 4)) for first, last in ((0, 0), (4, 0), (2, 2), (1, 1), (3, 3)))
+"""Where limits are tried between the given ones and what the shortest order holds: on the first half of the devices,
+which hold most where all are alike, and on the others."""
 
 MOST_NAMED = 4
 """Stages of which only some activations are copied, and which a sentence names one by one."""
