@@ -145,7 +145,7 @@ BASIC = (
            Switch(f"{SEARCH}.first_bounds:bounds_of_long", empty, if_not_none, f"{MAKESPAN}:shortened"),
            Switch(f"{OPTIMIZATION}.unwritten:bounds_of_long", empty, if_not_none, f"{MAKESPAN}:shortened")),
     method("repeated-paths", "long linear",
-           functions("solver/bounds/stretched", "repeated_paths _steps _longest_by_steps"),
+           functions("solver/bounds/stretched", "repeated_paths _taking _steps _longest_by_steps"),
            assembled("repeated_paths", empty)),
     method("span-bound", "linear below-p", "solver/bounds/span",
            Switch(f"{OPTIMIZATION}.span_bound:span_bounds", lambda _: lambda forwards, *_, **__: [0] * len(forwards))),

@@ -48,12 +48,17 @@ from solver.bounds.bound import Bound
 from solver.bounds.idle_curves import Curve, Numbers, raised_by_curve
 from solver.bounds.network import Reach, transposed
 from solver.bounds.preceding_work import total_before
+from solver.bounds.thinned import limited_holds
 from solver.deadline import check_time, is_over, until
 from solver.numbered import integers
+from solver.problem import Problem
 from solver.repetition import Repetition, places_of
 
 MOST_STEPS = 3
 """Steps over so many numbers of tasks are tried for each chain: the longest ones, for their numbers."""
+
+MOST_DISTANCES = 20_000_000
+"""The most longest paths that are kept at a time, from some tasks to all."""
 
 
 @dataclass(frozen=True)
@@ -151,26 +156,37 @@ def whole_paths(found: Analysis, devices: Sequence[WholeDevice], deadline: float
 def repeated_paths(repetition: Repetition, found: Analysis, deadline: float | None) -> Iterator[Bound]:
     """Bound the makespan by paths that lead from a task to a later one of its chain, again and again.
 
+    They grow faster than the work of a device only through limited memory, so those through tasks that take some are
+    looked at.
+
     Raises
     ------
     OutOfTimeError
         If the deadline passes first.
     """
-    number = found.network.thinned.number
-    chains = [[number[key] for key in chain] for chain in repetition.problem.chains]
     least = min(repetition.more)
-    if not least:
+    chains = _taking(repetition.problem, found) if least else {}
+    if not chains:
         return
-    steps = list(_steps(found, chains, deadline))
+    steps = _steps(found, list(chains.values()), deadline)
     for argument, (heads, tails) in found.stages.items():
         values = (
-            _longest_by_steps(found, chain, step, (heads, tails), (more, least))
-            for chain, step, more in zip(chains, steps, repetition.more, strict=True)
+            _longest_by_steps(found, chain, step, (heads, tails), (repetition.more[number], least))
+            for (number, chain), step in zip(chains.items(), steps, strict=True)
         )
         yield Bound(max(values), argument)
 
 
-def _steps(found: Analysis, chains: Sequence[Sequence[int]], deadline: float | None) -> Iterator[Numbers]:
+def _taking(problem: Problem, found: Analysis) -> dict[int, list[int]]:
+    """List the chains that take limited memory, by their numbers; of many tasks, an even choice of them."""
+    taking = {hold.take for holds in limited_holds(problem).values() for hold in holds}
+    numbers = [number for number, chain in enumerate(problem.chains) if chain[0] in taking]
+    number = found.network.thinned.number
+    every = -(-len(numbers) * len(number) // MOST_DISTANCES) or 1
+    return {each: [number[key] for key in problem.chains[each]] for each in numbers[::every]}
+
+
+def _steps(found: Analysis, chains: Sequence[Sequence[int]], deadline: float | None) -> list[Numbers]:
     """Find for each chain the longest paths from the start of its first task to those of all its tasks."""
     network = found.network
     thinned = network.thinned
@@ -184,8 +200,7 @@ def _steps(found: Analysis, chains: Sequence[Sequence[int]], deadline: float | N
         for before, lag in network.preds[task]:
             longest = np.maximum(longest, after_first[before] + (thinned.least_action[before] + lag))
         after_first[task] = longest
-    for source, chain in enumerate(chains):
-        yield thinned.times([after_first[task][source] for task in chain])
+    return [thinned.times([after_first[task][source] for task in chain]) for source, chain in enumerate(chains)]
 
 
 def _longest_by_steps(
