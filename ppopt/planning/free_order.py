@@ -217,7 +217,14 @@ class FreeOrder:
 
         The bound holds for all cuts with any recomputation.
         """
-        bound = self._cuts(deadline, recompute=True).bound(deadline, None)
+        now = perf_counter()
+        until = now + (deadline - now) / 2 if self.starts else deadline
+        bound: Fraction | None = NOTHING
+        try:
+            bound = self._cuts(until, recompute=True).bound(until, None)
+        except OutOfTimeError:
+            if not self.starts:
+                raise
         if bound is None:
             self.result.is_infeasible = True
             return

@@ -165,16 +165,20 @@ def test_cuts_are_searched_however_low_the_bound_of_others_stays(monkeypatch: py
     assert found.bound == work_bound(model.layers, model)
 
 
-def test_the_cut_of_a_start_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: Any) -> Any:
-        sleep(0.01)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_cut_of_a_start_is_searched(recompute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_cuts: Partitions, deadline: float, _below: Fraction | None) -> Any:
+        sleep(max(0.01, min(0.5, deadline - perf_counter())))
         raise OutOfTimeError
 
     model = tiny(3, 2, "v")
     start = ppopt.evaluate(model, "v-min")
     monkeypatch.setattr(Partitions, "bound", never)
-    found = FreeOrder(model, start.layout, FreeOptions(least_seconds=0.1), [start]).run(perf_counter() + 1.5)
+    options = FreeOptions(recompute=recompute, least_seconds=0.1)
+    found = FreeOrder(model, start.layout, options, [start]).run(perf_counter() + 3)
     assert found.searched
+    assert not found.is_infeasible
+    assert found.bound <= start.exact_makespan
     assert found.makespan is not None
     assert found.makespan <= start.exact_makespan
 
