@@ -35,8 +35,8 @@ LEAST_SECONDS = 1.0
 SHARE_OF_PROMISING = 0.5
 """Share of the time for searches while cuts not taken yet may have a lower bound."""
 
-SHARE_OF_BOUND = 0.25
-"""Share of the time left for the bound of the cuts not taken yet, if there are cuts to search."""
+SHARE_OF_BOUND = 0.5
+"""Share of the time left for the bound of all cuts not taken yet, if there is something to search."""
 
 ROUND = 3
 """Once this many cuts with the same bound were searched equally often, the best of them is searched longer."""
@@ -218,7 +218,7 @@ class FreeOrder:
         The bound holds for all cuts with any recomputation.
         """
         now = perf_counter()
-        until = now + (deadline - now) / 2 if self.starts else deadline
+        until = now + SHARE_OF_BOUND * (deadline - now) if self.starts else deadline
         bound: Fraction | None = NOTHING
         try:
             bound = self._cuts(until, recompute=True).bound(until, None)
