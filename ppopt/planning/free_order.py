@@ -32,6 +32,12 @@ SHARE_OF_START = 0.4
 LEAST_SECONDS = 1.0
 """Least seconds of a search of a cut."""
 
+SHARE_OF_PROMISING = 0.5
+"""Share of the time for searches while cuts not taken yet may have a lower bound."""
+
+SHARE_OF_BOUND = 0.5
+"""Share of the time left for the bound of all cuts not taken yet, if there is something to search."""
+
 ROUND = 3
 """Once this many cuts with the same bound were searched equally often, the best of them is searched longer."""
 
@@ -175,6 +181,8 @@ class FreeOrder:
         self.result = FreeResult(bound=max(known, work_bound(pipeline.layers, pipeline)))
         self._began = perf_counter()
         self._open: list[_Cut] = []
+        self._lowest: Fraction | None = NOTHING  # bounds all cuts not taken yet; None if there are none
+        self._taking = self._searching = 0.0  # seconds
         self._of_all: Fraction | None = None  # also of cuts that are not searched
         for start in starts:
             self.result.offer(start)
@@ -209,7 +217,14 @@ class FreeOrder:
 
         The bound holds for all cuts with any recomputation.
         """
-        bound = self._cuts(deadline, recompute=True).bound(deadline, None)
+        now = perf_counter()
+        until = now + SHARE_OF_BOUND * (deadline - now) if self.starts else deadline
+        bound: Fraction | None = NOTHING
+        try:
+            bound = self._cuts(until, recompute=True).bound(until, None)
+        except OutOfTimeError:
+            if not self.starts:
+                raise
         if bound is None:
             self.result.is_infeasible = True
             return
@@ -237,17 +252,55 @@ class FreeOrder:
             self.starts.append(found)
 
     def _search_cuts(self, cuts: Partitions, deadline: float) -> None:
+        """Take cuts and search those that may have the least bound; in some of the time, search the most promising.
+
+        The bounds of cuts not taken yet may long stay below that of any cut taken.
+        """
+        self._open_starts(deadline)
         while perf_counter() < deadline and not self.result.is_settled:
-            lowest = cuts.bound(deadline, self.result.makespan)
             self._drop_refuted()
-            self._tell(lowest)
-            if lowest is None and not self._open:
+            if self._open and self._is_time_to_search(deadline):
+                self._search_open(self._most_promising(), deadline)
+                self._tell(self._lowest)
+                continue
+            began = perf_counter()
+            is_known = self._bound_of_others(cuts, deadline)
+            self._drop_refuted()
+            self._tell(self._lowest)
+            if self._lowest is None and not self._open:
                 self.result.is_infeasible = self.result.best is None
                 return
-            if (chosen := self._choose(lowest)) is None:
-                self._refine(cuts.take(), lowest or Fraction(0), deadline)
-            else:
+            chosen = self._choose(self._lowest) if is_known else None
+            if chosen is None and is_known:
+                self._refine(cuts.take(), self._lowest or NOTHING, deadline)
+            self._taking += perf_counter() - began
+            if chosen is not None:
                 self._search_open(chosen, deadline)
+
+    def _is_time_to_search(self, deadline: float) -> bool:
+        """Return whether a search of a cut now would leave enough of the time so far for taking cuts."""
+        searching = self._searching + self._seconds(self._most_promising(), deadline)
+        return searching <= SHARE_OF_PROMISING * (self._taking + searching)
+
+    def _open_starts(self, deadline: float) -> None:
+        """Open the cut of the best start."""
+        best = min(self.starts, key=attrgetter("exact_makespan"), default=None)
+        cut = None if best is None else best.pipeline.layers_per_stage
+        if best is not None and cut is not None and best.pipeline == self.pipeline.with_cut(cut):
+            self._refine(cut, NOTHING, deadline)
+
+    def _bound_of_others(self, cuts: Partitions, deadline: float) -> bool:
+        """Bound the cuts not taken yet; False if that takes too much of the time while there are cuts to search."""
+        until = deadline
+        if self._open:
+            until = perf_counter() + max(LEAST_SECONDS, SHARE_OF_BOUND * (deadline - perf_counter()), self._taking)
+        try:
+            self._lowest = cuts.bound(min(until, deadline), self.result.makespan)
+        except OutOfTimeError:
+            if not self._open:
+                raise
+            return False
+        return True
 
     def _choose(self, lowest: Fraction | None) -> _Cut | None:
         """Choose the next cut to search among those with the least bound; None to take a new one.
@@ -258,18 +311,12 @@ class FreeOrder:
         least = min((each.bound for each in self._open), default=None)
         if least is None or (lowest is not None and lowest < least):
             return None
-        level: dict[int, list[_Cut]] = {}
-        for each in self._open:
-            if each.bound == least:
-                level.setdefault(each.searches, []).append(each)
-        for searches in sorted(level.keys() - {0}, reverse=True):
-            if len(level[searches]) >= ROUND:
-                return min(level[searches], key=lambda each: each.makespan)
-        if 0 in level:
-            return level[0][0]
-        if lowest == least:
-            return None
-        return min(level[min(level)], key=lambda each: each.makespan)
+        cuts = [each for each in self._open if each.bound == least]
+        return _of_round(cuts) or (None if lowest == least else min(cuts, key=attrgetter("searches", "makespan")))
+
+    def _most_promising(self) -> _Cut:
+        """Choose the next cut to search among all that were taken, in the same way."""
+        return _of_round(self._open) or min(self._open, key=attrgetter("searches", "makespan"))
 
     def _drop_refuted(self) -> None:
         """Drop the cuts that cannot beat the best schedule found."""
@@ -288,7 +335,9 @@ class FreeOrder:
             self.progress(Standing(perf_counter() - self._began, best, float(self.result.bound)))
 
     def _refine(self, cut: Counts, bound: Fraction, deadline: float) -> None:
-        """Find the quick bound of a cut, and keep the cut unless that refutes it."""
+        """Find the quick bound of a cut, and keep the cut unless that refutes it, or it is kept already."""
+        if any(each.cut == cut for each in self._open):
+            return
         with suppress(InfeasibleError):
             problem = build_search_problem(
                 self.pipeline.with_cut(cut), self.placement, split_backward=self.options.split_backward
@@ -299,11 +348,17 @@ class FreeOrder:
             )
             self._open.append(_Cut(cut, max(bound, found)))
 
-    def _search_open(self, each: _Cut, deadline: float) -> None:
+    def _seconds(self, each: _Cut, deadline: float) -> float:
+        """Return how long the next search of a cut takes."""
         left = deadline - perf_counter()
-        seconds = min(left, max(self.options.least_seconds, left * SHARE_OF_A_SEARCH) * 2**each.searches)
+        return min(left, max(self.options.least_seconds, left * SHARE_OF_A_SEARCH) * 2.0**each.searches)
+
+    def _search_open(self, each: _Cut, deadline: float) -> None:
+        began = perf_counter()
+        seconds = self._seconds(each, deadline)
         starts = [start for start in (each.found, *self.starts) if start is not None]
         found = self._search(self.pipeline.with_cut(each.cut), seconds, starts)
+        self._searching += perf_counter() - began
         if found is None:
             self._open.remove(each)
             return
@@ -332,3 +387,14 @@ class FreeOrder:
         self.result.interrupted |= found.interrupted
         self.result.offer(found)
         return found
+
+
+def _of_round(cuts: Sequence[_Cut]) -> _Cut | None:
+    """Choose the best of enough cuts searched equally often, or the one with the least bound that was not searched."""
+    level: dict[int, list[_Cut]] = {}
+    for each in cuts:
+        level.setdefault(each.searches, []).append(each)
+    for searches in sorted(level.keys() - {0}, reverse=True):
+        if len(level[searches]) >= ROUND:
+            return min(level[searches], key=attrgetter("makespan"))
+    return min(level.get(0, ()), key=attrgetter("bound"), default=None)

@@ -15,7 +15,7 @@ from solver.bounds.jackson import jackson_bound
 from solver.bounds.loads import least_loads
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
-from solver.bounds.stretched import WholeDevice, devices_of, whole_paths
+from solver.bounds.stretched import WholeDevice, devices_of, repeated_paths, whole_paths
 from solver.deadline import OutOfTimeError, check_time, is_over
 from solver.problem import Problem
 from solver.repetition import LONG, Repetition, as_repetition, shortened
@@ -194,6 +194,7 @@ def bound_of(problem: Problem | Repetition, found: Analysis, *, deadline: float 
     with suppress(OutOfTimeError):
         if whole.is_shortened:
             highest = best(highest, *whole_paths(found, devices, deadline))
+            highest = best(highest, *repeated_paths(whole, found, deadline))
         else:
             highest = best(highest, *_jackson_bounds(found, deadline))
     return best(highest, *_blocks_bounds(written, found, devices, deadline))

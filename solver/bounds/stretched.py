@@ -20,6 +20,12 @@ tasks exchanged as `solver.bounds.alike` says; neither makes a schedule longer.
   out. They are all done before x starts, so x starts at the least τ with τ − front(τ) ≥ their work, and the longest
   paths from there through the last n tasks, with the tails of these, end at T or before. In the same way the work
   behind a task of the first n raises its tail.
+- *Turns.* Any n tasks in a row of each chain, not only the first or the last ones, are such a schedule when all others
+  are deleted. So if the longest path of the small problem from the start of the task at place i of a chain to that at
+  place i + r takes D, the starts of the tasks at places j and j + r of the whole lie at least D apart for each j from i
+  to i + the number of tasks left out. From one of the first n tasks to one of the last n, such steps follow one
+  another: T ≥ its head + D for each step + the work and the tail of the last. Where memory is short, a path through the
+  memory that one task after another takes and returns grows faster than any device's work.
 - *Blocks.* As in `blocks_bound`, the head of a task that is left out being that of the last of its chain, the tail that
   of the first.
 
@@ -32,7 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -42,9 +48,17 @@ from solver.bounds.bound import Bound
 from solver.bounds.idle_curves import Curve, Numbers, raised_by_curve
 from solver.bounds.network import Reach, transposed
 from solver.bounds.preceding_work import total_before
-from solver.deadline import check_time
+from solver.bounds.thinned import limited_holds
+from solver.deadline import check_time, is_over, until
 from solver.numbered import integers
+from solver.problem import Problem
 from solver.repetition import Repetition, places_of
+
+MOST_STEPS = 3
+"""Steps over so many numbers of tasks are tried for each chain: the longest ones, for their numbers."""
+
+MOST_DISTANCES = 20_000_000
+"""The most longest paths that are kept at a time, from some tasks to all."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,79 @@ def whole_paths(found: Analysis, devices: Sequence[WholeDevice], deadline: float
                 for task, value in zip(members, raised_by_curve(known, around, curve).tolist(), strict=True):
                     values[task] = value
         yield Bound(_longest(found, raised[0], tails, heads, raised[1]), argument)
+
+
+def repeated_paths(repetition: Repetition, found: Analysis, deadline: float | None) -> Iterator[Bound]:
+    """Bound the makespan by paths that lead from a task to a later one of its chain, again and again.
+
+    They grow faster than the work of a device only through limited memory, so those through tasks that take some are
+    looked at.
+
+    Raises
+    ------
+    OutOfTimeError
+        If the deadline passes first.
+    """
+    least = min(repetition.more)
+    chains = _taking(repetition.problem, found) if least else {}
+    if not chains:
+        return
+    steps = _steps(found, list(chains.values()), deadline)
+    for argument, (heads, tails) in found.stages.items():
+        values = (
+            _longest_by_steps(found, chain, step, (heads, tails), (repetition.more[number], least))
+            for (number, chain), step in zip(chains.items(), steps, strict=True)
+        )
+        yield Bound(max(values), argument)
+
+
+def _taking(problem: Problem, found: Analysis) -> dict[int, list[int]]:
+    """List the chains that take limited memory, by their numbers; of many tasks, an even choice of them."""
+    taking = {hold.take for holds in limited_holds(problem).values() for hold in holds}
+    numbers = [number for number, chain in enumerate(problem.chains) if chain[0] in taking]
+    number = found.network.thinned.number
+    every = -(-len(numbers) * len(number) // MOST_DISTANCES) or 1
+    return {each: [number[key] for key in problem.chains[each]] for each in numbers[::every]}
+
+
+def _steps(found: Analysis, chains: Sequence[Sequence[int]], deadline: float | None) -> list[Numbers]:
+    """Find for each chain the longest paths from the start of its first task to those of all its tasks."""
+    network = found.network
+    thinned = network.thinned
+    blank = np.full(len(chains), -thinned.never, dtype=thinned.times([]).dtype)
+    after_first = [blank] * len(network.order)
+    for source, chain in enumerate(chains):
+        after_first[chain[0]] = blank.copy()
+        after_first[chain[0]][source] = 0
+    for task in until(partial(is_over, deadline), network.order):
+        longest = after_first[task]
+        for before, lag in network.preds[task]:
+            longest = np.maximum(longest, after_first[before] + (thinned.least_action[before] + lag))
+        after_first[task] = longest
+    return [thinned.times([after_first[task][source] for task in chain]) for source, chain in enumerate(chains)]
+
+
+def _longest_by_steps(
+    found: Analysis,
+    chain: Sequence[int],
+    longest: Numbers,
+    around: tuple[Sequence[int], Sequence[int]],
+    left_out: tuple[int, int],
+) -> int:
+    """Find the longest path from one of a chain's first tasks to one of its last ones by steps of one length."""
+    thinned = found.network.thinned
+    heads, tails = (thinned.times([values[task] for task in chain]) for values in around)
+    places, (more, least) = np.arange(len(chain)), left_out
+    apart = places[None, :] + more - places[:, None]
+    best = 0
+    steps = (place for place in places[1:].tolist() if longest[place] > 0)
+    for turns in sorted(steps, key=lambda place: float(longest[place]) / place)[-MOST_STEPS:]:
+        count = integers(apart.ravel() // turns, (more + 1) * int(longest[turns])).reshape(apart.shape)
+        usable = (apart % turns == 0) & (count > 0) & (places[:, None] + (count - 1) * turns <= least)
+        if usable.any():
+            lengths = heads[:, None] + count * longest[turns] + tails[None, :]
+            best = max(best, int(lengths[usable].max()) + thinned.least_action[chain[-1]])
+    return best
 
 
 def _longest(

@@ -31,6 +31,9 @@ SECONDS_TO_COMPILE = 15.0
 REPLAYS = 200
 """The most splits replayed before branch and cut begins."""
 
+SHARE_OF_DESCENT = 0.5
+"""The most of the time that these replays take: without branch and cut there is no bound."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -203,7 +206,14 @@ def best_split(
     def over() -> bool:
         return is_over(deadline) or (stop is not None and stop())
 
-    first = _descended(problem, replay, pool, seed, REPLAYS if cutoff is None else QUICK_REPLAYS, over, starts)
+    now = perf_counter()
+    enough = None if deadline is None else now + SHARE_OF_DESCENT * (deadline - now)
+
+    def descended_enough() -> bool:
+        return is_over(enough) or over()
+
+    replays = REPLAYS if cutoff is None else QUICK_REPLAYS
+    first = _descended(problem, replay, pool, seed, replays, descended_enough, starts)
     take(first)
     if over():
         split, length = (None, None) if best is None else (problem.split_of(best.amounts), best.length)

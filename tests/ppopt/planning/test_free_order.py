@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import combinations_with_replacement, pairwise
+from itertools import combinations_with_replacement, cycle, pairwise
 from random import Random
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import pytest
 
 import ppopt
 from ppopt.cutting.partitions import Partitions
+from ppopt.cutting.work_bound import work_bound
 from ppopt.planning.free_order import FreeOptions, FreeOrder
 from solver.deadline import OutOfTimeError
 from strategies.model.cuts import check_cut
@@ -151,6 +152,35 @@ def test_known_instances_are_closed(name: str) -> None:
     placement = layout(model, known["placement"], known["stages_per_device"])
     found = FreeOrder(model, placement, FreeOptions(empty=False, workers=1)).run(perf_counter() + 30)
     assert found.makespan == found.bound == Fraction(known["value"])
+
+
+def test_cuts_are_searched_however_low_the_bound_of_others_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, placement = tiny(3, 2, "v"), make_placement("v", 2, 4, 2)
+    cuts = cycle(cuts_of(model, 4, empty=True))
+    monkeypatch.setattr(Partitions, "bound", lambda *_: Fraction(1))
+    monkeypatch.setattr(Partitions, "take", lambda _: next(cuts))
+    found = FreeOrder(model, placement, FreeOptions(least_seconds=0.1)).run(perf_counter() + 1.5)
+    assert found.searched
+    assert found.best is not None
+    assert found.bound == work_bound(model.layers, model)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_cut_of_a_start_is_searched(recompute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_cuts: Partitions, deadline: float, _below: Fraction | None) -> Any:
+        sleep(max(0.01, min(0.5, deadline - perf_counter())))
+        raise OutOfTimeError
+
+    model = tiny(3, 2, "v")
+    start = ppopt.evaluate(model, "v-min")
+    monkeypatch.setattr(Partitions, "bound", never)
+    options = FreeOptions(recompute=recompute, least_seconds=0.1)
+    found = FreeOrder(model, start.layout, options, [start]).run(perf_counter() + 3)
+    assert found.searched
+    assert not found.is_infeasible
+    assert found.bound <= start.exact_makespan
+    assert found.makespan is not None
+    assert found.makespan <= start.exact_makespan
 
 
 def test_a_start_is_never_made_worse() -> None:

@@ -110,6 +110,31 @@ def test_three_periods_show_all_of_a_long_pipeline(
     assert further.value == found.value + 9 * microbatches * stages * sum(times)
 
 
+@pytest.mark.parametrize(
+    ("placement", "devices", "cap", "latency"),
+    [("v", 4, 3, 0), ("v", 3, 3, 20), ("interleaved", 4, 3, 10)],
+)
+def test_a_path_through_memory_is_as_long_as_that_of_the_whole(
+    placement: str, devices: int, cap: int, latency: int
+) -> None:
+    problem = pipeline_problem(placement, devices, 10 * devices, (185, 181, 93), cap, latency=latency)
+    found, whole = from_the_first(problem, 3 * devices), bound_as_written(problem)
+    assert found == whole
+    assert whole.piece == "path"
+
+
+@pytest.mark.parametrize(("devices", "cap", "latency"), [(4, 2, 0), (4, 3, 20), (3, 2, 7)])
+def test_memory_for_few_microbatches_takes_a_round_trip_for_each_turn(devices: int, cap: int, latency: int) -> None:
+    turns = 60
+    made = [
+        from_the_first(pipeline_problem("linear", devices, count, (185, 181, 93), cap, latency=latency), 3 * devices)
+        for count in (5 * devices, 5 * devices + turns * cap)
+    ]
+    round_trip = devices * (185 + 181) + 2 * (devices - 1) * latency + 93
+    assert None not in made
+    assert made[1].value - made[0].value >= turns * round_trip - 185  # type: ignore[union-attr]
+
+
 def test_blocks_are_bounded_from_the_first_too() -> None:
     for microbatches in (20, 40):
         problem = pipeline_problem("bidirectional", 4, microbatches, (2, 4), 5, block=5)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import accumulate, pairwise, product
-from time import perf_counter
+from time import perf_counter, sleep
+from typing import Any
 
 import numpy as np
 import pytest
@@ -242,6 +243,17 @@ def test_sums_and_rows_hold_for_every_split() -> None:
             assert not (free.factors @ amounts % sums(problem).steps).any()
             if problem.keeps_limits(amounts):
                 assert (sides.factors @ amounts >= sides.low).all()
+
+
+def test_however_long_the_descent_takes_there_is_time_for_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(descent: Descent, *arguments: Any, over: Callable[[], bool], **named: Any) -> Any:
+        while not over():
+            sleep(0.001)
+        return descend(descent, *arguments, over=over, **named)
+
+    descend = Descent.run
+    monkeypatch.setattr(Descent, "run", slowly)
+    assert best_split(random_problem(1), deadline=perf_counter() + 2).bound == 126
 
 
 def test_a_quick_split_is_the_same_each_time() -> None:
