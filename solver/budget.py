@@ -66,6 +66,7 @@ LESS_MEMORY = Phase("less memory", share=0.1, most=5.0)
 CAPACITY = Phase("one capacity", share=0.5)
 # Of the command around it
 CUT = Phase("cut", share=0.1)
+COPIES = Phase("what runs beside computing", share=0.5)
 CHOICE = Phase("robust choice", share=0.2, caution=1.2)
 RESULT = Phase("result", caution=1.2)
 BESIDE = Phase("schedules beside the result", share=0.5)

@@ -50,6 +50,7 @@ PLACEMENTS_OR_ALL = (*PLACEMENTS, "all")
 )
 @click.option("--full-backward", is_flag=True, help="Keep backwards whole (B) instead of splitting them into I and W.")
 @click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
+@click.option("--offload", is_flag=True, help="Choose which activations are copied to the host and back.")
 @click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to use.  [default: all, up to 16]")
@@ -77,6 +78,7 @@ def optimize(
     feed: str | None,
     full_backward: bool,
     overlap: bool,
+    offload: bool,
     objective: Objective,
     time_limit: float,
     workers: int | None,
@@ -133,6 +135,7 @@ def optimize(
         periodic=report is None and noise is None,
         robust=noise if robust else None,
         framework=runs_for,
+        offload=offload,
     )
     afterwards = Afterwards(
         beside=True,

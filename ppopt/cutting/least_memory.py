@@ -20,6 +20,9 @@ def least_memory(pipeline: Pipeline, placement: Placement) -> list[tuple[Fractio
     microbatch at a time needs no more. So the largest sum over one direction's stages and one microbatch is both
     necessary and sufficient.
 
+    With ``offload``, of the earlier stages and slices only what is never copied is surely held: then the sum, with the
+    whole activation that is just computed, is necessary. Where a device has one stage, it is still sufficient.
+
     Returns
     -------
     list of (Fraction, list of int)
@@ -38,17 +41,29 @@ def least_memory(pipeline: Pipeline, placement: Placement) -> list[tuple[Fractio
 
 
 def _most_held(pipeline: Pipeline, items: range, stages: list[int]) -> Fraction:
-    """Return the activations on some stages of the largest of some microbatches."""
+    """Return the activations on some stages of the largest of some microbatches, without what can be copied away."""
+    shares = [Fraction(0)] * len(pipeline.costs)
+    if pipeline.offload is not None:
+        shares = [each.share for each in pipeline.side_costs]
     if pipeline.entries is None:
-        return sum((pipeline.costs[stage].activation for stage in stages), Fraction(0))
-    held = [sum((costs[stage].activation for stage in stages), Fraction(0)) for costs in pipeline.costs_by_class]
+        return _held_of_slices([[pipeline.costs[stage].activation for stage in stages]], [shares[i] for i in stages])
+    of_class = [[costs[stage].activation for stage in stages] for costs in pipeline.costs_by_class]
     given = pipeline.items
-    whole: dict[int, Fraction] = {}
+    slices: dict[int, list[list[Fraction]]] = {}
     for microbatch, each in zip(
         given.microbatch[items.start : items.stop].tolist(), given.of[items.start : items.stop].tolist(), strict=True
     ):
-        whole[microbatch] = whole.get(microbatch, Fraction(0)) + held[each]
-    return max(whole.values())
+        slices.setdefault(microbatch, []).append(of_class[each])
+    return max(_held_of_slices(each, [shares[i] for i in stages]) for each in slices.values())
+
+
+def _held_of_slices(slices: list[list[Fraction]], shares: list[Fraction]) -> Fraction:
+    """Return what must be held when the last slice is computed on one of some stages, the most of them."""
+    kept = most = Fraction(0)
+    for stage, share in enumerate(shares):
+        kept += (1 - share) * sum((activations[stage] for activations in slices), Fraction(0))
+        most = max(most, kept + share * slices[-1][stage])
+    return most
 
 
 def missing_for_one(pipeline: Pipeline, placement: Placement) -> Fraction:
@@ -96,12 +111,17 @@ def why_infeasible(pipeline: Pipeline, placement: Placement, *, any_cut: bool = 
     assert limit is not None
     always = static_memory(pipeline, placement)[device]
     beside = f", {float(always):.10g} of it static" if always else ""
+    may_copy = pipeline.offload is not None and any(len(stages) > 1 for _, stages in needed)
+    if may_copy:  # then the least limit that suffices is not known
+        beside += ", although all that can be offloaded is away"
     allowed = with_unit(f"{float(limit):.10g}", pipeline.memory.unit)
     message = (
         f"infeasible: {_cut_of(pipeline, any_cut=any_cut)}device {device} needs at least {float(least):.10g} for one "
         f"microbatch of {_named(stages)}{beside}; the limit is {allowed}"
     )
-    if not any_cut or len(set(pipeline.limits)) == 1:  # under other limits another cut may exceed them least
+    if not may_copy and (
+        not any_cut or len(set(pipeline.limits)) == 1
+    ):  # under other limits another cut may exceed them least
         smallest = float(max(memory for memory, _ in needed))
         which = "" if any_cut or pipeline.layers is None else " and this cut"
         message += f" (the smallest uniform limit for the {placement.name} placement{which} is {smallest:.10g})"

@@ -166,7 +166,8 @@ def _fitting(chosen: Pipeline, placement: Placement, seconds: float) -> Pipeline
         found = roomiest_cut(chosen, placement, until)
         if found is not None and found.missing <= 0:
             return found.pipeline
-        if found is not None and found.none_fits:
+        copied = chosen.offload is not None and len(placement.homes[0]) > placement.devices  # counts less than the cut
+        if found is not None and found.none_fits and not copied:
             raise why_infeasible(found.pipeline, placement, any_cut=True)
     why = str(why_infeasible(chosen, placement)).removeprefix("infeasible: ")
     raise TimeTooShortError(f"no schedule found: {why}; the time was too short to decide whether another cut fits")

@@ -45,24 +45,33 @@ def check_result(search: Search, result: Schedule) -> None:
     """Check the best schedule of a search against its replay, and against the bound."""
     label = result.strategy
     scale = search.problem.ticks_per_unit
-    value = _value(result, search.objective)
+    value = float(exact_value(result, search.objective))
     assert search.best is not None
-    waits = result.pipeline.follows_lowering  # then the result may be longer than was found
-    if value < search.best / scale or (value > search.best / scale and not waits):
+    pipeline = result.pipeline  # with streams, it need not be the shortest order, see `BesideComputing`
+    waits = pipeline.follows_lowering  # then the result may be longer than was found
+    if (value < search.best / scale and not pipeline.streams) or (value > search.best / scale and not waits):
         raise InternalError(f"{label}: the search found {search.best / scale}, the replay {value}")
     if search.bound > search.best:
         raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
 
 
-def _value(result: Schedule, objective: Objective) -> float:
-    """Return what the search minimised: it knows nothing of what a step takes after its last operation."""
-    return float(result.exact_makespan - result.pipeline.after) if objective == "makespan" else result.span
+def exact_value(result: Schedule, objective: Objective) -> Fraction:
+    """Return what the search minimised: it knows nothing of what a step takes after its last operation.
+
+    Parameters
+    ----------
+    result : Schedule
+        Replayed.
+    objective : {"makespan", "span"}
+        What was minimised.
+    """
+    return result.exact_makespan - result.pipeline.after if objective == "makespan" else result.exact_span
 
 
 def finish(search: Search, result: Schedule, notes: Sequence[str], started: float) -> Schedule:
     """Give a result of a search its bound."""
     scale = search.problem.ticks_per_unit
-    value, after = _value(result, search.objective), result.pipeline.after
+    value, after = exact_value(result, search.objective), result.pipeline.after
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule found so far", *notes)
     notes = (*notes, *_digit_notes(search, result.strategy), *placement_notes(result.pipeline))
@@ -71,7 +80,7 @@ def finish(search: Search, result: Schedule, notes: Sequence[str], started: floa
         objective=search.objective,
         proven=Fraction(search.bound, scale) + (after if search.objective == "makespan" else 0),
         bound_held_by=search.held_by,
-        status="optimal" if search.closed and value == search.bound / scale else "feasible",
+        status="optimal" if value == Fraction(search.bound, scale) else "feasible",
         seconds=perf_counter() - started,
         interrupted=search.interrupted,
         notes=(*result.notes, *notes),

@@ -9,6 +9,7 @@ from functools import partial
 from time import perf_counter
 
 from ppopt.cutting.least_memory import refuse_infeasible
+from ppopt.optimization.beside_computing import BesideComputing
 from ppopt.optimization.fed_starts import offer_fed
 from ppopt.optimization.finishing import Draft, check_result, finish, replayed
 from ppopt.optimization.foreseeing import keep_for_bounds, keep_for_result, keep_for_whole, to_export
@@ -19,7 +20,7 @@ from ppopt.optimization.published_starts import offer_given, offer_published, of
 from ppopt.optimization.robust import OfferedSchedules, choose_robust
 from ppopt.optimization.sizes import count_operations, is_large, refuse_to_write, starts_with_few, stays_unwritten
 from ppopt.optimization.span_bound import first_span_bound
-from ppopt.optimization.starts import fitting_strategies, one_at_a_time
+from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time
 from ppopt.optimization.unwritten import Long, Unwritten
 from ppopt.process.garbage import collection_paused
 from ppopt.process.interrupt import interrupt_noted, interrupt_put_off
@@ -27,18 +28,22 @@ from ppopt.process.single_threaded_blas import single_threaded_blas
 from ppopt.process.time_limit import MOMENT, TimeLimit
 from ppopt.schedules.schedule import Schedule
 from solver.bounds.bound import Bound
-from solver.budget import CHOICE, FIRST_PART, LESS_MEMORY, RESULT, STARTS, STRETCHING, WHOLE
-from solver.problem import Problem
+from solver.budget import CHOICE, COPIES, FIRST_PART, LESS_MEMORY, RESULT, STARTS, STRETCHING, WHOLE
+from solver.errors import InfeasibleError
+from solver.problem import Orders, Problem
 from solver.search.first_bounds import plain_bound, quick_bound
 from solver.search.long_search import LongSearch, is_long
 from solver.search.memory_reduction import spare_memory
 from solver.search.portfolio import work
 from solver.search.shorter_problems import long_search_of
-from solver.search.state import Search
+from solver.search.state import Progress, Search, Standing
 from solver.search.tools import usual_tools
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import make_placement
 from strategies.problem.search_problem import build_search_problem
+
+MOST_ALIKE = 16
+"""Of the schedules that a search meets, so many of each length are tried with what runs beside computing."""
 
 
 @collection_paused()
@@ -92,11 +97,14 @@ class _Whole:
         self.long, self.options, self.limit, self.rival = long, options, limit, rival
         self.pipeline, self.placement = long.pipeline, long.placement
         self.for_memory = LESS_MEMORY.within(limit.left_of_turn)
+        self.beside: BesideComputing | None = None
+        if self.pipeline.streams:
+            self.beside = BesideComputing(self.pipeline, self.placement, options, self.show_better)
         self.ahead = self.search_ahead()
         self.search, self.handing = self.write_out()
         self.search.rival = self.rival_in_ticks(self.search.problem)
-        self.met = OfferedSchedules()
-        self.search.on_offer = None if options.robust is None else self.met
+        self.met = OfferedSchedules() if self.beside is None else OfferedSchedules(MOST_ALIKE)
+        self.search.on_offer = None if options.robust is None and self.beside is None else self.met
         self.fewer: LongSearch | None = None
         self.draft: Draft | None = None
         self.notes: list[str] = []
@@ -111,8 +119,10 @@ class _Whole:
             tools = usual_tools(search.problem, options.objective)
             work(search, [self.start, self.bound], tools, options.cores, options.seed, self.fewer)
             offer_fed(search, self.pipeline, self.placement, self.options.seed + 1)
-            if search.closed:
+            if search.closed and self.pipeline.offload is None:  # the memory of the search counts no copies
                 self.spare_memory()
+            if self.beside is not None:
+                self.run_beside(self.beside)
         return self.result()
 
     def start(self) -> None:
@@ -131,6 +141,69 @@ class _Whole:
             search.proven(self.options.known)
         self.draft = Draft.of(search, self.pipeline, placement)
         keep_for_result(self.draft.seconds, self.long, self.options, limit)
+        if self.beside is not None:
+            self.start_beside(self.beside)
+
+    def start_beside(self, beside: BesideComputing) -> None:
+        """See which starts fit with all that runs beside computing; keep time for doing so with what is found."""
+        limit = self.limit
+        limit.release(RESULT)  # the best is replayed already
+        limit.keep(COPIES, COPIES.within(max(0.0, limit.deadline - perf_counter())))
+        with limit.running(STARTS, STARTS.within(limit.left_of_turn)) as deadline:
+            beside.consider_given(self.search.problem, self.options.starts)
+            beside.consider_given(self.search.problem, list(beside.published(self.long.strategies)))
+            beside.try_all(self.met_so_far(), deadline)
+
+    def run_beside(self, beside: BesideComputing) -> None:
+        """Choose the order, and what is copied, by replays with all that runs beside computing.
+
+        Orders come from this search, whose memory counts only what is never copied, and from searches without copies,
+        within the given limits and within higher ones.
+        """
+        search, limit = self.search, self.limit
+        limit.release(COPIES)
+        with limit.running(COPIES, max(0.0, limit.deadline - perf_counter())) as deadline:
+            beside.try_all(self.met_so_far(), deadline)
+            if self.pipeline.offload is None:
+                return
+            plain = list(beside.without_copies(search.orders))
+            for place, pipeline in enumerate(plain):
+                seconds = (deadline - perf_counter()) / (len(plain) - place + 1)
+                if seconds <= beside.longest or self.is_best(beside):
+                    break
+                self.search_without_copies(pipeline, seconds)
+                beside.try_all(self.met_so_far(), deadline)
+                if search.interrupted:
+                    return
+            if self.is_best(beside):
+                deadline = min(deadline, perf_counter() + self.for_memory)
+            beside.copy_better(deadline)
+
+    def met_so_far(self) -> list[tuple[Fraction, Orders]]:
+        """List the orders that the search has met, with their values without anything beside them."""
+        scale = self.search.problem.ticks_per_unit
+        return [(Fraction(value, scale), orders) for value, orders in self.met.shortest_first()]
+
+    def is_best(self, beside: BesideComputing) -> bool:
+        """Return whether the best schedule that fits meets the bound."""
+        return beside.value == Fraction(self.search.bound, self.search.problem.ticks_per_unit)
+
+    def search_without_copies(self, pipeline: Pipeline, seconds: float) -> None:
+        """Search for the best order without copies within other limits, and offer it here."""
+        options = replace(
+            self.options, placement=self.placement.name, starts=(), known=None, quick={}, progress=None, offload=False
+        )
+        with suppress(InfeasibleError):
+            found = search_placement(pipeline, self.placement.name, options, TimeLimit(seconds))
+            orders = as_searched(self.search.problem, found.actions)
+            if orders is not None:
+                self.search.offer(orders)
+            if found.interrupted:
+                self.search.interrupt()
+
+    def show_better(self) -> None:
+        """Show that a better schedule fits."""
+        self.search.show_progress()
 
     def bound(self) -> None:
         """Raise the bound by all arguments that need no search; keep time for the bounds that follow the search.
@@ -172,11 +245,8 @@ class _Whole:
         if search.interrupted:
             limit.hurry()
         with limit.running(RESULT):
-            if self.draft is None or self.draft.orders is not search.orders:
-                self.draft = Draft.of(search, self.pipeline, self.placement)
-            limit.finishing = self.draft.seconds
-            check_result(search, self.draft.result)
-        result = self.draft.result
+            result = self.best_in_order() if self.beside is None else self.best_beside(self.beside)
+            check_result(search, result)
         if robust is not None:
             kept = limit.release(CHOICE)
             deadline = perf_counter() + max(MOMENT, kept / 2)
@@ -185,6 +255,32 @@ class _Whole:
                 result, note = choose_robust(self.met, result, replay, robust, deadline)
             self.notes.insert(0, note)
         return finish(search, replace(result, allowed=self.options.allowed), self.notes, self.started)
+
+    def best_in_order(self) -> Schedule:
+        """Finish the best order of the search."""
+        if self.draft is None or self.draft.orders is not self.search.orders:
+            self.draft = Draft.of(self.search, self.pipeline, self.placement)
+        self.limit.finishing = self.draft.seconds
+        return self.draft.result
+
+    def best_beside(self, beside: BesideComputing) -> Schedule:
+        """Return the best schedule that fits with all that runs beside computing.
+
+        Raises
+        ------
+        TimeTooShortError
+            If none was found.
+        """
+        if beside.best is None:
+            frugal = one_at_a_time(self.placement, self.search.problem, self.pipeline.items.follows.tolist())
+            beside.try_one(frugal)
+            beside.try_all(self.met_so_far(), perf_counter() + MOMENT)
+        if self.draft is not None:
+            self.limit.finishing = self.draft.seconds
+        if beside.cut_short:
+            what = "its copies" if self.pipeline.offload is not None else "all that runs beside computing"
+            self.notes.append(f"not every order that was found was replayed with {what}: {self.limit.used_up}")
+        return beside.chosen()
 
     def search_ahead(self) -> Unwritten | None:
         """Search a long pipeline by its first microbatches before all of it is written out.
@@ -219,10 +315,21 @@ class _Whole:
         putting_off = nullcontext() if ahead is None else interrupt_put_off(ahead.search.interrupt)
         with putting_off, limit.running(WHOLE):
             problem = build_search_problem(self.pipeline, self.placement, **self.options.allowed._asdict())
-            search = Search(problem, self.options.objective, limit, self.options.progress_on(self.pipeline))
+            search = Search(problem, self.options.objective, limit, self.progress())
             if ahead is None:
                 return search, 0.0
             return search, ahead.hand_over(search, self.first_bound(problem))
+
+    def progress(self) -> Progress | None:
+        """Return the callback of the search; what runs beside computing is part of the best that it shows."""
+        tell, beside = self.options.progress_on(self.pipeline), self.beside
+        if tell is None or beside is None:
+            return tell
+
+        def told(standing: Standing) -> None:
+            tell(replace(standing, best=None if beside.value is None else float(beside.value)))
+
+        return told
 
     def search_of_fewer(self) -> LongSearch | None:
         """Prepare a search of fewer microbatches, which starts from their published schedules."""

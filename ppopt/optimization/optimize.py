@@ -23,6 +23,7 @@ from solver.search.state import Progress
 from solver.states import Objective
 from strategies.given_model.stages import Cut, CutChoice, GivenModel
 from strategies.layouts.runs_in import Framework
+from strategies.model.numbers import shown
 from strategies.model.pipeline import Pipeline
 from strategies.model.plausibility import doubts
 from strategies.problem.search_problem import TWO_WAYS
@@ -43,6 +44,7 @@ def optimize(
     cut: CutChoice = "plan",
     robust: Noise | None = None,
     framework: str | None = None,
+    offload: bool = False,
 ) -> Schedule:
     """Search for the schedule with the least makespan (or span) on these costs and within this memory.
 
@@ -82,6 +84,9 @@ def optimize(
     framework : str, optional
         The training framework that runs the result: only placements on which it loads any order are searched. For one
         that loads none, the result is the shortest of its own schedules, with all their options.
+    offload : bool
+        Whether the search chooses which activations are copied to the host; otherwise the ``offload`` of the pipeline
+        says so.
 
     Returns
     -------
@@ -94,7 +99,8 @@ def optimize(
     InfeasibleError
         If no schedule fits the memory.
     TimeTooShortError
-        If layers come without a cut, and none was found that fits the memory, nor proven that there is none.
+        If layers come without a cut, and none was found that fits the memory, nor proven that there is none; or if no
+        order was found that fits with what its devices copy and gather beside computing.
     InputError
         If an argument is wrong.
     InternalError
@@ -114,6 +120,7 @@ def optimize(
         periodic=robust is None,
         robust=robust,
         framework=framework,
+        offload=offload,
     )
     outcomes = list(optimize_each(pipeline, options))
     found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
@@ -139,6 +146,23 @@ def _with_copies_told(best: Schedule, found: Sequence[Schedule]) -> Schedule:
     what = f"{shorter.strategy} would be {share:.2%} shorter"
     note = f"{what}, with two copies of the weights: give memory.static to compare"
     return replace(best, notes=(*best.notes, note))
+
+
+def _refuse_offload(pipeline: Pipeline, options: SearchOptions) -> None:
+    """Refuse a choice of copies where none can be made."""
+    if not isinstance(options.offload, bool):
+        raise InputError(f"offload: must be True or False; found {shown(options.offload)}")
+    if not options.offload:
+        return
+    if pipeline.offload is None:
+        raise InputError(
+            "offload: chooses what is copied to the host, so the configuration must say how long that takes; "
+            "give it offload: {time: …}"
+        )
+    if pipeline.sharding is not None and pipeline.sharding.resident == "auto":
+        raise InputError("offload: takes a number of sharding.resident; found auto")
+    if options.runs_for is not None and not options.placements:
+        raise InputError(f"offload: chooses the copies of any order, and {options.runs_for.title} loads none")
 
 
 def _best_of(
@@ -196,6 +220,7 @@ def optimize_each(
     Schedule, InfeasibleError, TimeTooShortError or InternalError
         The best found on a placement, or why there is none; of several, also what went wrong on one by our fault.
     """
+    _refuse_offload(pipeline, options)
     limit = limit or TimeLimit(options.time_limit)
     if options.runs_for is not None and not options.placements:
         yield _best_of(pipeline, options.runs_for, options, limit)
@@ -216,7 +241,7 @@ def optimize_each(
         try:
             result = search_placement(cut.pipeline, name, options, limit, best)
             result = replace(result, notes=(*model_notes(result, cut, options), *result.notes))
-        except InfeasibleError as error:
+        except (InfeasibleError, TimeTooShortError) as error:
             yield error
             continue
         except InputError:

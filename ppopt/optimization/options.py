@@ -59,6 +59,8 @@ class SearchOptions:
         `ppopt.optimization.periodic.PeriodicSchedule`.
     framework : str or None
         The framework that runs the result; placements on which it loads no order are not searched.
+    offload : bool
+        Whether the search chooses what is offloaded.
     one_way : bool
         Whether ``all`` leaves out placements with two directions, which take no search where microbatches differ.
 
@@ -84,6 +86,7 @@ class SearchOptions:
     robust: Noise | None = None
     framework: str | None = None
     one_way: bool = False
+    offload: bool = False
 
     def __post_init__(self) -> None:
         if self.placement not in (*PLACEMENTS, "all"):

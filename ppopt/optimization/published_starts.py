@@ -100,7 +100,8 @@ def offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts
     taken: list[str] = []
     for given in sorted(here, key=lambda each: (each.makespan, *each.memory_taken)):
         length = (Fraction(given.makespan) - pipeline.after) * search.problem.ticks_per_unit
-        if search.objective == "makespan" and search.best is not None and length > search.best:
+        is_plain = search.objective == "makespan" and not pipeline.streams  # what runs beside it makes it longer
+        if is_plain and search.best is not None and length > search.best:
             taken.append(given.strategy)
             continue
         orders = as_searched(search.problem, given.actions)

@@ -37,24 +37,34 @@ Replay = Callable[[Orders], Schedule]
 class OfferedSchedules:
     """What a search has met: schedules that fit the memory, the first few of each length.
 
+    Parameters
+    ----------
+    alike : int
+        How many of each length.
+
     Attributes
     ----------
     starting : bool
         Whether the search is still offered what it starts from: of that, all is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alike: int = ALIKE) -> None:
         self.starting = True
+        self._alike = alike
         self._starts: list[tuple[int, Orders]] = []
         self._found: list[tuple[int, Orders]] = []
 
     def __call__(self, length: int, orders: Orders) -> None:
         """Take note of a schedule."""
         kept = self._starts if self.starting else self._found
-        if sum(other == length for other, _ in kept) < ALIKE:
+        if sum(other == length for other, _ in kept) < self._alike:
             kept.append((length, orders))
         if len(self._found) > MOST_KEPT:
             self._found.remove(max(self._found, key=itemgetter(0)))
+
+    def shortest_first(self) -> list[tuple[int, Orders]]:
+        """List them with their lengths."""
+        return sorted([*self._starts, *self._found], key=itemgetter(0))
 
     def in_turn(self) -> Iterator[Orders]:
         """List them, one that the search started from and one that it found in turn, each the shorter first."""

@@ -44,13 +44,16 @@ def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem)
 def _live(pipeline: Pipeline, problem: Problem) -> list[int]:
     """Count how many forwards of a stage can have started whose W has not ended.
 
-    When the last of them starts, it takes a whole activation, and each of the others still holds what I leaves to W.
+    When the last of them starts, it takes a whole activation, and each of the others still holds what I leaves to W, or
+    what of that is never offloaded.
     """
     live: list[int] = []
-    for cost, capacity in zip(pipeline.costs, problem.capacities, strict=True):  # device s holds stage s
-        if capacity is None or not cost.held_for_weight:
+    for stage, (cost, capacity) in enumerate(zip(pipeline.costs, problem.capacities, strict=True)):
+        share = 0 if pipeline.offload is None else pipeline.side_costs[stage].share
+        held = (1 - share) * cost.held_for_weight
+        if capacity is None or not held:
             live.append(pipeline.microbatches)
         else:
             room = Fraction(capacity, problem.amounts_per_unit)
-            live.append(min(pipeline.microbatches, 1 + int((room - cost.activation) / cost.held_for_weight)))
+            live.append(min(pipeline.microbatches, 1 + int((room - cost.activation) / held)))
     return live

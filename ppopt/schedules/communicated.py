@@ -123,6 +123,8 @@ class Order:
         The order's file, if it comes from one.
     searched : bool
         Whether a search found it. Then no framework has a program for it, and its communication is placed by time.
+    copied : sequence of sequence of token, optional
+        The computations of each device with the copies that were chosen, in place of the rule's.
     """
 
     def __init__(
@@ -136,9 +138,10 @@ class Order:
         given: GivenOrder | None = None,
         *,
         searched: bool = False,
+        copied: Sequence[Sequence[Token]] | None = None,
     ) -> None:
         self.label, self.pipeline, self.placement, self.problem = label, pipeline, placement, problem
-        self.orders, self.rows, self.given, self.searched = orders, rows, given, searched
+        self.orders, self.rows, self.given, self.searched, self.copied = orders, rows, given, searched, copied
         self.crossings = Crossings(placement)
 
     def moving(self, transfer: Op) -> tuple[int, int]:
@@ -200,7 +203,8 @@ class Order:
             given = self.given.beside
         if self._published == "pipeoffload" and self.pipeline.offload is not None:
             given = copies_in_turns(self.pipeline)
-        return placed_beside(self.pipeline, self.orders, self.problem.ticks_per_unit, given=given)
+        ticks = self.problem.ticks_per_unit
+        return placed_beside(self.pipeline, self.orders, ticks, given=given, copied=self.copied)
 
     def placed(self) -> Lowered:
         """Place sends and receives as the pipeline says.
@@ -233,6 +237,10 @@ class Order:
             raise InputError(f"{self.label}: {key}: {asked}: {error}") from None
         return Lowered(lowered, communicators, programs[name])
 
+    def queues_with(self, communicators: str) -> Queues:
+        """Name the queues of transfers; each has one of its own where they wait for nothing."""
+        return queues(communicators or "edge") if self.pipeline.semantics != "async" else queues_of_their_own
+
     @property
     def _published(self) -> str:
         """The published schedule; empty for any other order."""
@@ -258,8 +266,7 @@ def communicate(order: Order) -> Communicated:
     if side_order is not None:
         lowered = side_order.programmed(lowered)
     waits = order.pipeline.semantics != "async"
-    own = queues(communicators or "edge") if waits else queues_of_their_own
-    made = run_lowered(order.label, lowered, communicators, own)
+    made = run_lowered(order.label, lowered, communicators, order.queues_with(communicators))
     transfers: dict[Op, Transferred] = {}
     for key, moved in made.transfers.items() if waits else ():
         assert isinstance(key, Op)

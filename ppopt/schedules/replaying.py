@@ -24,6 +24,7 @@ from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.given_order import GivenOrder
+from strategies.order_files.schedule_file import Token
 from strategies.problem.dependencies import build_problem, split_as_in
 from strategies.problem.short_blocks import note_on_short_blocks
 
@@ -43,6 +44,7 @@ def replay_orders(
     check_memory: bool = False,
     given: GivenOrder | None = None,
     searched: bool = False,
+    copied: Sequence[Sequence[Token]] | None = None,
 ) -> Schedule:
     """Replay given orders: times, check, figures.
 
@@ -62,6 +64,8 @@ def replay_orders(
         The file that the orders come from.
     searched : bool
         Whether a search found them or begins with them: their communication is then placed by time.
+    copied : sequence of sequence of token, optional
+        The computations of each device with the copies that were chosen, in place of the rule's.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def replay_orders(
     if pipeline.sharding is not None and pipeline.sharding.resident == "auto":
         again = partial(
             replay_orders, engine=engine, notes=notes, started=started, check_memory=check_memory, given=given,
-            searched=searched,
+            searched=searched, copied=copied,
         )  # fmt: skip
         return _shortest_that_fits(
             again(label, each, placement, orders) for each in _with_each_number(pipeline, placement)
@@ -94,7 +98,7 @@ def replay_orders(
     placed_by, sides = "", None
     buffers: tuple[ReceiveBuffers, ...] = ()
     if pipeline.follows_lowering:
-        order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched)
+        order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched, copied=copied)
         rows, transfers, placed_by, buffers, sides = communicate(order)
     elif problem.moves:
         transfers = moved_by_links(problem, rows)

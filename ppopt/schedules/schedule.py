@@ -406,6 +406,17 @@ class Schedule:
         } | self._communication_values()
 
     def _side_values(self) -> dict[str, Any]:
+        return self._offload_values() | self._sharding_values()
+
+    def _offload_values(self) -> dict[str, Any]:
+        offloaded = self.offloaded
+        if not offloaded:
+            return {}
+        number, every = sum(offloaded), len(offloaded) * len(self.pipeline.items.of)
+        share = number / every
+        return {"offloaded": {"activations": number, "share_of_activations": share, "by_stage": offloaded}}
+
+    def _sharding_values(self) -> dict[str, Any]:
         if self.sides is None or self.pipeline.sharding is None:
             return {}
         sharding, costs = self.pipeline.sharding, self.pipeline.side_costs
@@ -427,6 +438,13 @@ class Schedule:
             values["gathered_bytes"] = [float(number * cost.gather * rate) for number, cost in pairs]
             values["gathered_bytes_by_device"] = [float(time * rate) for time in moved]
         return values
+
+    @property
+    def offloaded(self) -> list[int]:
+        """How many activations of each stage are copied to the host; empty without offload."""
+        if self.sides is None or self.pipeline.offload is None:
+            return []
+        return self.sides.order.offloads(self.pipeline.stages or 0)
 
     @property
     def gathers(self) -> list[int]:

@@ -268,6 +268,10 @@ class Search:
         self._looks_for_memory = True
         self._tell()
 
+    def show_progress(self) -> None:
+        """Call ``progress``, although nothing has changed here: the caller knows more."""
+        self._show()
+
     def done(self) -> bool:
         """Return whether nothing is left to do, or time is up."""
         if self._has_news and threading.current_thread() is self._home:

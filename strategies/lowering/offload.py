@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from strategies.model.actions import Op
 from strategies.order_files.schedule_file import Aside, Token, ops_of
@@ -14,11 +15,15 @@ LEAST_IN_FLIGHT = 3
 """Microbatches in flight below which a device offloads nothing."""
 
 
+NOWHERE: Mapping[Op, int] = MappingProxyType({})
+
+
 def with_offload(
     order: Sequence[Token],
     is_offloaded: Callable[[Op], bool],
     lead: int = LEAD,
     least_in_flight: int = LEAST_IN_FLIGHT,
+    released: Mapping[Op, int] = NOWHERE,
 ) -> list[Token]:
     """Put `OFFLOAD` right behind each forward, and `RELOAD` a few computations ahead of its B or I.
 
@@ -32,6 +37,8 @@ def with_offload(
         The number of computations between a reload and its B or I; fewer where the forward ran only just before.
     least_in_flight : int
         The number of microbatches in flight, at the device's fullest, below which it offloads nothing.
+    released : mapping of Op to int
+        The number of computations after which a device waits until a forward's activation is offloaded, if it does.
     """
     if most_in_flight(order) < least_in_flight:
         return list(order)
@@ -49,6 +56,8 @@ def with_offload(
                 gaps[place + 1].append(Aside(op.stage, "OFFLOAD", op.microbatch))
             elif op.kind in "BI":
                 reloads.append((max(place - lead, ran[forward] + 1), op))
+    for forward, place in released.items():
+        gaps[place].append(Aside(forward.stage, "RELEASE", forward.microbatch))
     for place, op in reloads:
         gaps[place].append(Aside(op.stage, "RELOAD", op.microbatch))
     return list(_merged(order, gaps))

@@ -223,6 +223,11 @@ class SideOrder:
                 last = ops_of(token)[-1]
                 first = first or last
 
+    def offloads(self, stages: int) -> list[int]:
+        """Count the offloads of each stage, on all its devices."""
+        counts = Counter(each.action.stage for each, _ in self.every if each.action.kind == "OFFLOAD")
+        return [counts[stage] for stage in range(stages)]
+
     def holding(self, problem: Problem) -> Problem:
         """Return a problem whose tasks include the side actions, with all that they take and return.
 
@@ -285,6 +290,7 @@ def placed_beside(
     ticks: int,
     *,
     given: Sequence[Sequence[Token | None]] | None = None,
+    copied: Sequence[Sequence[Token]] | None = None,
 ) -> SideOrder:
     """Place the side actions of a pipeline in an order: those of its file where it has any, else by rule.
 
@@ -300,18 +306,20 @@ def placed_beside(
         Ticks per unit of time.
     given : sequence of sequence of token or None, optional
         The cells of the order's file.
+    copied : sequence of sequence of token, optional
+        The computations of each device with the copies that were chosen, in place of the rule's.
     """
     sharding, offload = pipeline.sharding, pipeline.offload
     reduces = sharding is not None or pipeline.data_parallel is not None
     wanted = {
         **dict.fromkeys(SHARDS, sharding is not None), GRADIENTS: reduces, **dict.fromkeys(COPIES, offload is not None),
     }  # fmt: skip
-    cells = [[token for token in row if token is not None] for row in given or orders]
+    cells = [[token for token in row if token is not None] for row in copied or given or orders]
     found = {token.kind for row in cells for token in row if isinstance(token, Aside)}
     rows: list[list[Token]] = []
     for device, row in enumerate(cells):
         order = [token for token in row if not isinstance(token, Aside) or wanted.get(token.kind, False)]
-        if offload is not None and not found & set(COPIES):
+        if offload is not None and copied is None and not found & set(COPIES):
             order = with_offload(order, _copied(pipeline), offload.lead)
         if sharding is not None and not found & set(SHARDS):
             number = int(sharding.resident)
@@ -330,36 +338,52 @@ def _copied(pipeline: Pipeline) -> Callable[[Op], bool]:
 def _with_posts(
     program: Sequence[Instruction], columns: Sequence[int], slots: Mapping[int, Sequence[StreamAction]]
 ) -> tuple[list[Instruction], list[int]]:
-    """Insert side actions into a program: those before its first computation at its beginning."""
-    placed, places = list[Instruction](), list[int]()
+    """Insert side actions into a program: those before its first computation at its beginning.
+
+    Those behind a computation stand behind its sends: a device that waits for an offload has sent its result before.
+    """
+    made = _Posting(slots)
     moved: dict[int, int] = {}
-    awaited: dict[Aside, int] = {}
-    computed = 0
-
-    def post(column: int) -> None:
-        for each in slots.get(computed, ()):
-            if each.action.kind in ("UNSHARD", "RELOAD"):
-                awaited[each.action] = len(placed)
-            placed.append(Post((End(each, True),)))
-            places.append(column)
-            if each.action.kind == "RELEASE":  # the device waits for the end of the offload
-                placed.append(Wait(len(placed) - 1))
-                places.append(column)
-
-    post(columns[0] if columns else 0)
     for place, (instruction, column) in enumerate(zip(program, columns, strict=True)):
+        if not isinstance(instruction, Post):
+            made.post(column)
         if isinstance(instruction, Compute):
-            for need in _needs(instruction.name):
-                if need in awaited:
-                    placed.append(Wait(awaited.pop(need)))
-                    places.append(column)
-        moved[place] = len(placed)
-        placed.append(Wait(moved[instruction.post]) if isinstance(instruction, Wait) else instruction)
-        places.append(column)
-        if isinstance(instruction, Compute):
-            computed += 1
-            post(column)
-    return placed, places
+            made.await_needs(instruction.name, column)
+        moved[place] = len(made.placed)
+        made.add(Wait(moved[instruction.post]) if isinstance(instruction, Wait) else instruction, column)
+    made.post(columns[-1] if columns else 0)
+    return made.placed, made.places
+
+
+class _Posting:
+    """A program into which side actions are inserted."""
+
+    def __init__(self, slots: Mapping[int, Sequence[StreamAction]]) -> None:
+        self.slots = dict(slots)
+        self.placed: list[Instruction] = []
+        self.places: list[int] = []
+        self.awaited: dict[Aside, int] = {}
+        self.computed = 0
+
+    def add(self, instruction: Instruction, column: int) -> None:
+        self.placed.append(instruction)
+        self.places.append(column)
+        self.computed += isinstance(instruction, Compute)
+
+    def post(self, column: int) -> None:
+        """Post what stands behind the computations so far, once."""
+        for each in self.slots.pop(self.computed, ()):
+            if each.action.kind in ("UNSHARD", "RELOAD"):
+                self.awaited[each.action] = len(self.placed)
+            self.add(Post((End(each, True),)), column)
+            if each.action.kind == "RELEASE":  # the device waits for the end of the offload
+                self.add(Wait(len(self.placed) - 1), column)
+
+    def await_needs(self, token: Key, column: int) -> None:
+        """Wait for the side actions that a computation needs."""
+        for need in _needs(token):
+            if need in self.awaited:
+                self.add(Wait(self.awaited.pop(need)), column)
 
 
 def _needs(token: Key) -> Iterator[Aside]:

@@ -82,6 +82,14 @@ def test_nothing_is_offloaded_where_less_than_three_are_in_flight() -> None:
     assert {row.device for row in made.sides.beside.rows} == set(range(6))
 
 
+def test_a_result_leaves_before_its_device_waits_for_an_offload(tmp_path) -> None:
+    (tmp_path / "order.csv").write_text("0F0,0OFFLOAD0,0RELEASE0,0F1,0RELOAD0,0B0,0B1\n1F0,1B0,1F1,1B1\n")
+    mapping = {"devices": 2, "microbatches": 2, "times": {"forward": 1, "backward": 2}, "offload": {"time": 5}}
+    made = evaluate(Pipeline.from_mapping(mapping), tmp_path / "order.csv")
+    starts = {str(row.task): row.start / made.problem.ticks_per_unit for row in made.rows}
+    assert (starts["1F0"], starts["0F1"]) == (1, 6)
+
+
 @pytest.mark.parametrize("time", [0, 1e-9])
 def test_pipeoffload_takes_copies_of_no_time(time) -> None:
     mapping = {"devices": 2, "stages": 4, "microbatches": 8, "times": {"forward": 1, "backward": 2}}
