@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ppopt.best_known.cells import atlas
+    from ppopt.best_known.own_order import atlas
     from ppopt.calibration.calibrate import Calibration, calibrate
     from ppopt.comparison.charts import (
         bubble_chart,
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ppopt.evaluation.catalogue": ("strategies",),
-    "ppopt.best_known.cells": ("atlas",),
+    "ppopt.best_known.own_order": ("atlas",),
     "ppopt.calibration.calibrate": ("Calibration", "calibrate"),
     "ppopt.comparison.charts": (
         "bubble_chart",

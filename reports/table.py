@@ -47,6 +47,8 @@ class Row:
         Whether it keeps two copies of the weights, and its memory counts none.
     source : str
         Where the costs come from; empty if that is not known.
+    resident : int or None
+        How many stages of a device have their parameters at once; None where nothing is sharded, or a file says it.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Row:
     runs_in: Mapping[str, str] | None = None
     lacks_second_copy: bool = False
     source: str = ""
+    resident: int | None = None
 
     @property
     def value(self) -> float:
@@ -141,6 +144,9 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
     if any(row.communication is not None for row in rows):
         titles = (*titles, WAITING)
         figures = [(*cells, _waiting(row)) for row, cells in zip(rows, figures, strict=True)]
+    if _differ_in_resident(rows):
+        titles = (*titles, RESIDENT)
+        figures = [(*cells, _resident(row)) for row, cells in zip(rows, figures, strict=True)]
     named = [(_mark(row, row in best), row.name, *cells) for row, cells in zip(rows, figures, strict=True)]
     header = ("", "strategy", *titles)
     cells = [header, *rows[0].units.below(header), *named]
@@ -178,6 +184,19 @@ def legend(frameworks: Iterable[Mapping[str, str] | None]) -> list[str]:
 
 WAITING = "comm"
 """The title of the column for the time that waiting transfers and work beside computing add to a schedule."""
+
+RESIDENT = "resident"
+"""The title of the column for the number of stages that have their parameters at once."""
+
+
+def _differ_in_resident(rows: Sequence[Row]) -> bool:
+    """Return whether schedules keep different numbers of stages gathered, as each chooses with ``resident: auto``."""
+    return len({row.resident for row in rows} - {None}) > 1
+
+
+def _resident(row: Row) -> str:
+    return "" if row.resident is None else str(row.resident)
+
 
 BY_TIME_MARK = "~"
 """The mark of a schedule whose transfers are placed by time for want of a framework's program."""
@@ -228,14 +247,17 @@ def ranking_cells(rows: Sequence[Row], bound: float | None, baseline: Row | None
     compared = [versus(baseline)] if baseline is not None else []
     waiting = [WAITING] if any(row.communication is not None for row in rows) else []
     runs_in = [RUNS_IN] if tells_frameworks(rows) else []
-    cells: list[tuple[str, ...]] = [("", "strategy", "makespan", *compared, *_BOUNDED, *waiting, *runs_in)]
+    resident = [RESIDENT] if _differ_in_resident(rows) else []
+    titles = ("", "strategy", "makespan", *compared, *_BOUNDED, *waiting, *resident, *runs_in)
+    cells: list[tuple[str, ...]] = [titles]
     for row in rows:
         value, *figures = _bounded_cells(row, of_own=True)[:-1]
         figures[-1] = "optimal" if row.status == "optimal" else figures[-1]
-        figures += [_waiting(row)] * len(waiting) + [letters(row.runs_in)] * len(runs_in)
+        figures += [_waiting(row)] * len(waiting) + [_resident(row)] * len(resident)
+        figures += [letters(row.runs_in)] * len(runs_in)
         cells.append((_mark(row, row in best), row.name, value, *_compared(row.value, baseline), *figures))
     if bound is not None:
-        blank = [""] * (len(_BOUNDED) + len(waiting) + len(runs_in))
+        blank = [""] * (len(titles) - 3 - len(compared))
         cells.append(("", "lower bound", number(bound), *_compared(bound, baseline), *blank))
     return cells
 

@@ -14,12 +14,9 @@ from fractions import Fraction
 from functools import cache
 from importlib.resources import files
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from strategies.model.pipeline import Pipeline
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FILE = "atlas.csv"
 
@@ -197,18 +194,3 @@ def _plain(name: str, value: object) -> object:
     if value is None:
         return "none" if name == "memory" else ""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def atlas() -> pd.DataFrame:
-    """Return the best known makespans on a grid of pipelines, with proven bounds.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each cell: ``times``, ``placement``, ``devices``, ``microbatches``, ``memory`` (the limit in
-        activations; missing without one), ``found``, ``bound``, ``status``, ``peak_memory``, ``published`` (the
-        shortest published schedules that fit) with ``published_makespan``, ``time_limit`` and ``seconds``.
-    """
-    import pandas as pd
-
-    return pd.DataFrame([cell.to_dict() for cell in read_cells().values()])

@@ -1,11 +1,11 @@
-"""Where an order from a file stands in the atlas."""
+"""The atlas as a table, and where an order from a file stands in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ppopt.best_known.cells import DEVICES, MICROBATCHES, STAGES, TIMES, Cell, costs_of, read_cells
 from ppopt.evaluation.evaluate import evaluate
@@ -16,6 +16,9 @@ from reports.numbers import number, percent
 from solver.counted import counted
 from solver.errors import InputError
 from strategies.order_files.given_order import GivenOrder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -162,3 +165,31 @@ def _around(values: Sequence[int], value: float) -> list[int]:
     """Return a value if it is there, else its neighbours."""
     below, above = [each for each in values if each <= value], [each for each in values if each >= value]
     return sorted({*below[-1:], *above[:1]})
+
+
+def atlas(mine: str | Path | None = None) -> pd.DataFrame:
+    """Return the best known makespans on a grid of pipelines, with proven bounds, or where an order of yours stands.
+
+    Parameters
+    ----------
+    mine : str or Path, optional
+        A schedule file, such as `ppopt.export` writes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each cell: ``times``, ``placement``, ``devices``, ``microbatches``, ``memory`` (the limit in
+        activations; missing without one), ``found``, ``bound``, ``status``, ``peak_memory``, ``published`` (the
+        shortest published schedules that fit) with ``published_makespan``, ``time_limit`` and ``seconds``. With
+        ``mine``, one row for each of the times: the order's own makespan and peak, ``mine`` and ``mine_peak_memory``,
+        and the cell with the least memory into which it fits.
+
+    Raises
+    ------
+    InputError
+        If the file has faults, or its sizes or placement are not those of a cell.
+    """
+    import pandas as pd
+
+    rows = read_cells().values() if mine is None else place_order(mine)[1]
+    return pd.DataFrame([row.to_dict() for row in rows])

@@ -67,11 +67,17 @@ def _matching(wanted: dict[str, Any]) -> list[Cell]:
         value = str(wanted[name])
         found = [cell for cell in left if value in _names(cell.key, name)]
         if not found:
-            known = ", ".join(dict.fromkeys(_names(cell.key, name)[0] for cell in left))
+            known = ", ".join(_all_of(left, name))
             on = f" on {wanted['devices']} devices" if "devices" in wanted and name in _ORDER[3:] else ""
             raise InputError(f"--{name}: must be one of {known}{on}; found {in_one_line(value)[:40]!r}")
         left = found
     return left
+
+
+def _all_of(cells: Sequence[Cell], name: str) -> list[str]:
+    """List what an option may be for some of these cells, numbers by size."""
+    values = dict.fromkeys(_names(cell.key, name)[0] for cell in cells)
+    return sorted(values, key=lambda value: float(value) if value.isdecimal() else float("inf"))
 
 
 def _names(key: Key, name: str) -> tuple[str, ...]:

@@ -582,7 +582,8 @@ def _refuse_no_memory(model: Pipeline) -> None:
     InputError
         If nothing takes memory.
     """
-    if not any(cost.activation or cost.static for cost in model.costs):
+    beside = any(each.weights or each.gradients for each in model.side_costs)
+    if not beside and not any(cost.activation or cost.static for cost in model.costs):
         raise InputError(
             "memory.activation: must be above 0 on some stage for a memory frontier; found 0 on all, so no limit "
             "matters; give the memory that a stage keeps for a microbatch"

@@ -26,6 +26,7 @@ from strategies.language.orders import make_orders
 from strategies.language.registry import Strategy
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
+from strategies.model.streams import STREAMS
 from strategies.order_files.schedule_file import Token
 from strategies.problem.search_problem import build_search_problem, pipeline_actions
 
@@ -249,6 +250,26 @@ class BesideComputing:
                 for each, (peak, limit) in zip(shares, pairs, strict=True)
             ]
             yield plain.with_limit(limits)
+
+    def within_room(self, orders: Orders) -> Iterator[Pipeline]:
+        """Yield the pipeline with nothing beside computing, within limits that leave room for what is held there.
+
+        Parameters
+        ----------
+        orders : Orders
+            The shortest that were found, whatever they hold.
+        """
+        whole = self.pipeline
+        if whole.sharding is not None and whole.sharding.resident == "auto":
+            whole = whole.model_copy(update={"sharding": whole.sharding.model_copy(update={"resident": 1})})
+        alone = whole.model_copy(update=dict.fromkeys(STREAMS))
+        peaks, least = (
+            replayed(each.with_limit(None), self.placement, orders).figures.peaks for each in (whole, alone)
+        )
+        limits = list(zip(whole.limits, peaks, least, strict=True))
+        if any(limit is not None and peak > limit for limit, peak, _ in limits):
+            with suppress(InputError):  # no room at all, say
+                yield alone.with_limit([limit and limit - (peak - less) for limit, peak, less in limits])
 
     def consider_given(self, problem: Problem, starts: Sequence[Schedule]) -> None:
         """Keep the best of given schedules that fit with their own copies, and do only what the search may do."""

@@ -158,15 +158,15 @@ class _Whole:
         """Choose the order, and what is copied, by replays with all that runs beside computing.
 
         Orders come from this search, whose memory counts only what is never copied, and from searches without copies,
-        within the given limits and within higher ones.
+        within the given limits and within higher ones; or, where nothing is copied, within limits that leave room for
+        what is gathered and reduced.
         """
         search, limit = self.search, self.limit
         limit.release(COPIES)
         with limit.running(COPIES, max(0.0, limit.deadline - perf_counter())) as deadline:
             beside.try_all(self.met_so_far(), deadline)
-            if self.pipeline.offload is None:
-                return
-            plain = list(beside.without_copies(search.orders))
+            others = beside.within_room if self.pipeline.offload is None else beside.without_copies
+            plain = list(others(search.orders))
             for place, pipeline in enumerate(plain):
                 seconds = (deadline - perf_counter()) / (len(plain) - place + 1)
                 if seconds <= beside.longest or self.is_best(beside):

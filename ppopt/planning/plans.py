@@ -196,7 +196,7 @@ class Unplanned:
     reason : str
         What is missing, and where.
     is_proven : bool
-        Whether no cut exists; otherwise the time was too short to find one.
+        Whether no cut exists; otherwise none was found in time, or the order does not run.
     """
 
     name: str

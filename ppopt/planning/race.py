@@ -13,7 +13,7 @@ from ppopt.cutting.order_as_partition import Recompute
 from ppopt.planning.candidates import label_of
 from ppopt.planning.dependent_order import bound_of_all_orders, cuts_to_begin_with
 from ppopt.process.internal_error import as_reason
-from solver.errors import InputError
+from solver.errors import DeadlockError, InputError
 from solver.search.state import Progress, Standing
 from strategies.model.cuts import ByKind, Counts
 
@@ -61,7 +61,7 @@ class Entry:
     needs : float
         The least seconds of a turn, however short it is meant to be.
     fault : str
-        An internal error in one of its turns; it then gets no other turn.
+        A deadlock, or an internal error in one of its turns; it then gets no other turn.
     """
 
     order: FixedOrder
@@ -186,6 +186,12 @@ class Race:
             entry.order.prepare()
             began = perf_counter()
             found = self._planned(entry, seconds)
+        except DeadlockError as error:
+            if len(self.entries) == 1:
+                error.args = (f"{label_of(entry.order)}: {error}",)
+                raise
+            entry.fault = str(error)
+            return
         except InputError:
             raise
         except Exception as error:

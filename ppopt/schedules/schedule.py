@@ -256,6 +256,14 @@ class Schedule:
         return None if share is None else float(share)
 
     @property
+    def resident(self) -> int | None:
+        """How many stages of a device have their parameters at once; None if nothing is sharded, or a file says it."""
+        sharding = self.pipeline.sharding
+        if sharding is None or self.sides is None or self.sides.order.gathers_as_given:
+            return None
+        return int(sharding.resident)
+
+    @property
     def ideal(self) -> float:
         """U: all forwards and backwards, un-overlapped, spread evenly over the devices."""
         return self.figures.ideal
@@ -428,7 +436,7 @@ class Schedule:
                 by_device[each.device] += 1
                 moved[each.device] += costs[each.action.stage].gather
         values: dict[str, Any] = {
-            "resident": None if self.sides.order.gathers_as_given else sharding.resident,
+            "resident": self.resident,
             "gathers": by_stage,
             "gathers_by_device": by_device,
         }
@@ -512,6 +520,7 @@ class Schedule:
             None if self.status == "measured" else {each.letter: each.name for each in self.runs_in},
             self.lacks_second_copy,
             pipeline.source or "",
+            self.resident,
         )
 
     def presented(self, ladder: Ladder | None = None, values: dict[str, Any] | None = None) -> Presented:

@@ -358,15 +358,16 @@ def _nearest_kind(text: str) -> str | None:
 
 def _notes_on_set_aside(counts: Counter[str], name: str) -> Iterable[str]:
     unknown = sorted(set(counts) - set(_KNOWN))
-    for kinds, why in (
-        ((*TRANSFERS, *WAITS), ": ppopt places communication by itself"),
-        (_SHARDING, " unless the configuration counts them (sharding, data_parallel)"),
-        (COPIES, " unless the configuration counts them (offload)"),
-        (unknown, ": neither PyTorch 2.13 nor pytorch#194121 has them; by their names they communicate"),
+    for kinds, what in (
+        ((*TRANSFERS, *WAITS), "were set aside: ppopt places communication by itself"),
+        (_SHARDING[:2], "count only where the configuration has sharding"),
+        (_SHARDING[2:], "count only where the configuration has sharding or data_parallel"),
+        (COPIES, "were set aside unless the configuration counts them (offload)"),
+        (unknown, "were set aside: neither PyTorch 2.13 nor pytorch#194121 has them; by their names they communicate"),
     ):
         found = [f"{counts[kind]} {kind}" for kind in kinds if counts[kind]]
         if found:
-            yield f"{name}: {', '.join(found)} were set aside{why}"
+            yield f"{name}: {', '.join(found)} {what}"
 
 
 def schedule_as_text(rows: Iterable[Iterable[Token | None]]) -> str:

@@ -359,6 +359,8 @@ def test_an_order_of_other_sizes_is_refused_with_the_nearest_cells(
             "--microbatches: must be one of 8, 16, 32, 128 on 8 devices; found '9'",
         ),
         (["--memory", "5", "--devices", "8"], "--memory: must be one of 4, 8, 12, 16, none on 8 devices; found '5'"),
+        (["--microbatches", "9"], "--microbatches: must be one of 2, 4, 8, 16, 32, 64, 128, 256; found '9'"),
+        (["--memory", "5"], "--memory: must be one of 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, none; found '5'"),
         (["--placement", "wave"], "--placement: must be one of linear, v, interleaved, bidirectional; found 'wave'"),
         (["--times", "slow"], "--times: must be one of unit, measured; found 'slow'"),
         (["--mine", "x.csv", "--memory", "8"], "--mine: takes sizes and placement from the order; leave out --memory"),
@@ -400,3 +402,13 @@ def test_python_gives_the_same_table() -> None:
     here = frame[(frame.devices == 8) & (frame.microbatches == 32) & (frame.placement == "v") & (frame.times == "unit")]
     assert here[here.memory == 8].found.item() == 99.5
     assert here.memory.isna().sum() == 1
+
+
+def test_python_says_where_an_order_stands(tmp_path: Path) -> None:
+    file = exported(tmp_path, "1f1b", 4, 8)
+    orders = json.loads(call_ppopt("atlas", "--mine", file, "--format", "json").stdout)["orders"]
+    names = ["mine", "mine_peak_memory", "times", "memory", "found", "bound", "published"]
+    found = ppopt.atlas(mine=file)[names].to_dict("records")
+    assert found == [{name: order[name] for name in names} for order in orders]
+    with pytest.raises(ppopt.InputError, match="of which the atlas has no cell"):
+        ppopt.atlas(mine=exported(tmp_path, "1f1b", 3, 8))

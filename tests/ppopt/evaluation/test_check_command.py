@@ -68,7 +68,7 @@ def test_what_is_set_aside_is_a_note() -> None:
     Path("my.csv").write_text(SMALL.replace("0F0,", "0UNSHARD,0F0,"))
     result = run("check", "my.csv")
     assert result.exit_code == 0
-    assert "note: my.csv: 1 UNSHARD were set aside unless the configuration counts them" in result.stderr
+    assert "note: my.csv: 1 UNSHARD count only where the configuration has sharding\n" in result.stderr
 
 
 def test_memory_is_checked_where_there_is_a_limit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import ppopt
 from ppopt import Pipeline, Schedule
 from ppopt.profiling.against import hold_against
 from ppopt.schedules.replaying import with_each_resident
+from reports.table import ranking, table
 from tests.running import call_ppopt
 
 MODEL = {"devices": 4, "stages": 8, "microbatches": 8, "times": {"forward": 2, "backward": 4}}
@@ -39,6 +41,20 @@ def test_a_comparison_says_what_each_number_costs_and_saves(resident: int | str)
         (number, *figures(each)) for number, each in enumerate(alone, 1)
     ]
     assert f"{best.strategy} by resident stages: 1: " in compared.verdict
+
+
+def test_a_table_says_which_number_each_schedule_has_where_they_differ() -> None:
+    made = [ppopt.evaluate(model("auto"), name, engine="graph") for name in ("1f1b", "zb-v")]
+    assert [each.resident for each in made] == [each.to_dict()["resident"] for each in made] == [1, 2]
+    rows = [replace(each.table_row(), runs_in=None) for each in made]
+    bounded = [replace(row, bound=1.0) for row in rows]
+    for lines in (table(rows), table(bounded), ranking(bounded, 1.0, rows[0])):
+        title, *others = (line.split() for line in lines.splitlines())
+        assert title[-1] == "resident"
+        assert [line[-1] for line in others if "1f1b" in line[:2] or "zb-v" in line[:2]] == ["1", "2"]
+    for lines in (table(rows[:1]), ranking(bounded[1:], 1.0)):
+        assert "resident" not in lines
+    assert ppopt.evaluate(Pipeline.from_mapping(MODEL), "zb-v").resident is None
 
 
 def test_a_comparison_without_a_choice_says_nothing() -> None:

@@ -163,6 +163,14 @@ def test_blocks_that_save_time_need_to_be_allowed() -> None:
     assert "hold" not in allowed.sentence
 
 
+def test_gathered_parameters_alone_make_a_frontier() -> None:
+    sharding = {"all_gather": 1, "weights": 2, "resident": "auto"}
+    mapping = {"devices": 2, "stages": 4, "microbatches": 4, "memory": {"activation": 0}, "sharding": sharding}
+    made = ppopt.frontier(ppopt.Pipeline.from_mapping(mapping), placement="v", limits=[2, 4], time_limit=1, workers=1)
+    assert [point.schedule.resident for point in made.points] == [1, 2]
+    assert made.points[0].makespan > made.points[1].makespan
+
+
 def test_without_time_everything_is_there() -> None:
     frontier = ppopt.frontier(pipeline(3, 5), time_limit=0)
     assert_sound(frontier)

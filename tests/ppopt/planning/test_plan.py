@@ -358,3 +358,15 @@ def test_recomputation_needs_its_costs() -> None:
     del mapping["layers"][1]["recompute"]
     with pytest.raises(ppopt.InputError, match="recompute: needs a kind of layers with recompute"):
         ppopt.plan(ppopt.Pipeline.from_mapping(mapping), ["1f1b"], recompute="per-stage")
+
+
+def test_an_order_that_deadlocks_leaves_the_other_plans() -> None:
+    layers = [{"name": "decoder", "count": 12, "forward": 1, "backward": 2}]
+    model = ppopt.Pipeline.from_mapping({"devices": 3, "microbatches": 4, "layers": layers})
+    made = ppopt.plan(model, ["1f1b", "interleaved-overlap"], stages_per_device=(1, 3), time_limit=3)
+    assert [each.name for each in made.plans] == ["1f1b"]
+    (unplanned,) = made.unplanned
+    assert unplanned.name == "interleaved-overlap, v = 3"
+    assert unplanned.reason.startswith("the order deadlocks: ")
+    with pytest.raises(ppopt.DeadlockError, match=r"^interleaved-overlap, v = 3: the order deadlocks: "):
+        ppopt.plan(model, ["interleaved-overlap"], stages_per_device=(3,), time_limit=3)
