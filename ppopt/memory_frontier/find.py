@@ -479,6 +479,7 @@ class _FrontierSoFar:
         curves = self.curves
         published = sorted(self.published, key=lambda each: (each.memory, each.makespan, each.schedule.strategy))
         steps = curves.bound_steps(limits)
+        blocks_left_out = not self.options.overlap and any(freedom_of(each.schedule).overlap for each in published)
         return Frontier(
             pipeline=self.given,
             points=tuple(self._point(limit) for limit in limits),
@@ -491,7 +492,7 @@ class _FrontierSoFar:
             top=curves.best_at(None).schedule,
             highest_bound=float(curves.bound_at(None)),
             searched=curves.placements,
-            scope=scope_of(curves.records, self.pipeline, blocks_left_out=self._leaves_out_blocks),
+            scope=scope_of(curves.records, self.pipeline, blocks_left_out=blocks_left_out),
             left_out=(*self.left_out, *exploration.faults.items()),
             notes=tuple(self._notes(exploration)),
             interrupted=exploration.interrupted,
@@ -499,11 +500,6 @@ class _FrontierSoFar:
 
     def _point(self, limit: Fraction) -> Point:
         return Point(float(limit), self.curves.best_at(limit).schedule, self.curves.bound_at(limit))
-
-    @property
-    def _leaves_out_blocks(self) -> bool:
-        """Whether blocks save time in some published schedule, but no search was allowed to use them."""
-        return not self.options.overlap and any(freedom_of(each.schedule).overlap for each in self.published)
 
     def _notes(self, exploration: Exploration) -> Iterator[str]:
         yield from doubts(self.pipeline)

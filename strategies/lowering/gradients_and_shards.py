@@ -55,7 +55,7 @@ def with_shards(order: Sequence[Token], resident: int = RESIDENT, ahead: int | N
     coming_stages = _coming_stages(order, resident)
     next_stages = coming_stages if ahead == resident else _coming_stages(order, ahead)
     for token, coming, following in zip(order, coming_stages, next_stages, strict=True):
-        if isinstance(token, Aside):  # a reduction goes first where the two share a stream
+        if isinstance(token, Aside):  # a reduction of a file: gathers stand before computations
             lowered.append(token)
             continue
         for stage in [stage for stage in gathered if stage not in coming]:
