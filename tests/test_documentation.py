@@ -34,6 +34,7 @@ OTHER_PROGRAMS = {
         "--microbatch-group-size-per-virtual-pipeline-stage",
         *("--global-batch-size", "--micro-batch-size", "--num-virtual-stages-per-pipeline-rank"),
         *("--num-layers-per-virtual-pipeline-stage", "--overlap-moe-expert-parallel-comm"),
+        *("--overlap-grad-reduce", "--use-distributed-optimizer"),
         *("--decoder-first-pipeline-num-layers", "--decoder-last-pipeline-num-layers"),
         "--no-overlap-p2p-communication",
     },

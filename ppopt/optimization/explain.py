@@ -49,22 +49,24 @@ def explain_within(limit: TimeLimit | None, schedule: Schedule) -> str:
 def _sentences(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:
     assert schedule.bound is not None
     what, value = schedule.objective, schedule.objective_value
+    place = "this placement" if schedule.pipeline.layers is None else "this placement and cut"
     without = left_out(schedule.pipeline, schedule.layout, schedule.allowed)
     if schedule.status == "optimal":
         yield (
-            f"No schedule on this placement{without} has a {what} below {_time(schedule, value)}: the one found meets "
+            f"No schedule on {place}{without} has a {what} below {_time(schedule, value)}: the one found meets "
             "the lower bound."
         )
     else:
         yield (
-            f"The {what} found is {_time(schedule, value)}; no schedule on this placement{without} can go "
+            f"The {what} found is {_time(schedule, value)}; no schedule on {place}{without} can go "
             f"below {_time(schedule, schedule.bound)}, so at most {percent(schedule.gap or 0)} could still be gained."
         )
     yield _what_holds(schedule)
-    yield (
-        f"Of the {_time(schedule, schedule.makespan)}, {grouped(schedule.ideal)} is the work itself, spread evenly "
-        f"over {counted(schedule.pipeline.devices, 'device')}."
-    )
+    work, spread = grouped(schedule.ideal), f"spread evenly over {counted(schedule.pipeline.devices, 'device')}"
+    if schedule.ideal <= schedule.makespan:
+        yield f"Of the {_time(schedule, schedule.makespan)}, {work} is the work itself, {spread}."
+    else:
+        yield f"Without overlapping, the work itself, {spread}, would be {work}."
     if schedule.objective == "makespan":
         yield from _what_would_help(schedule, limit)
 

@@ -112,3 +112,15 @@ def test_published_schedules_beside_a_result_are_compared_with_what_it_was_allow
     beside, _ = compared_with_published(made)
     assert beside
     assert {each.allowed for each in beside} == {made.allowed} == {Allowed(split_backward=False)}
+
+
+def test_blocks_may_take_less_than_the_work_and_a_cut_is_named() -> None:
+    parts = {"forward": [1, {"comm": 9}], "backward": [{"comm": 9}, 2]}
+    layers = [{"name": "moe", "count": 4, "forward": 10, "backward": 11, "parts": parts}]
+    model = Pipeline.from_mapping({"devices": 2, "microbatches": 8, "layers": layers})
+    made = ppopt.optimize(model, placement="v", overlap=True, time_limit=2)
+    text = ppopt.explain(made)
+    assert made.ideal > made.makespan
+    assert f"Without overlapping, the work itself, spread evenly over 2 devices, would be {made.ideal:g}." in text
+    assert "Of the" not in text
+    assert "schedule on this placement and cut" in text
