@@ -153,8 +153,6 @@ def plan(
         )
     if pipeline.layers is None:
         raise InputError("layers: a plan needs the model as its layers; this pipeline gives the times of its stages")
-    if pipeline.offload is not None and any(limit is not None for limit in pipeline.limits):
-        raise InputError("offload: a plan does not count what it saves of a limit; leave out offload or memory.limit")
     made = _Planner(pipeline, options, on_phase or _tell_nobody, afterwards or Afterwards()).run()
     if raise_infeasible and made.infeasible is not None:
         raise made.infeasible

@@ -212,16 +212,19 @@ def _longest_by_steps(
 ) -> int:
     """Find the longest path from one of a chain's first tasks to one of its last ones by steps of one length."""
     thinned = found.network.thinned
-    heads, tails = (thinned.times([values[task] for task in chain]) for values in around)
     places, (more, least) = np.arange(len(chain)), left_out
+    known = [[values[task] for task in chain] for values in around]
+    largest = sum(map(max, known)) + (len(chain) + more) * int(longest.max())
+    heads, tails = (integers(values, largest) for values in known)
     apart = places[None, :] + more - places[:, None]
     best = 0
     steps = (place for place in places[1:].tolist() if longest[place] > 0)
     for turns in sorted(steps, key=lambda place: float(longest[place]) / place)[-MOST_STEPS:]:
-        count = integers(apart.ravel() // turns, (more + 1) * int(longest[turns])).reshape(apart.shape)
+        count = apart // turns
         usable = (apart % turns == 0) & (count > 0) & (places[:, None] + (count - 1) * turns <= least)
         if usable.any():
-            lengths = heads[:, None] + count * longest[turns] + tails[None, :]
+            steps_take = integers(count.ravel().tolist(), largest).reshape(count.shape) * int(longest[turns])
+            lengths = heads[:, None] + steps_take + tails[None, :]
             best = max(best, int(lengths[usable].max()) + thinned.least_action[chain[-1]])
     return best
 

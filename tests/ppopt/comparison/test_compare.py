@@ -693,10 +693,9 @@ def test_blocks_that_hide_nothing_are_blocks() -> None:
     shares = {each.strategy: each.hidden_communication for each in made.schedules}
     assert shares["dualpipe-v"] == shares["zb-v"] == 0 < (shares["1f1b-overlap"] or 0)
     assert made.winner is not None
-    assert made.winner.strategy == "dualpipe-v"
-    assert made.overlapped.startswith("dualpipe-v is ")
-    assert made.overlapped.endswith(
-        " than zb-v, the best without overlapped blocks: its blocks hide 0.00% of the communication within layers."
+    assert made.winner.strategy == "zb-v"
+    assert made.overlapped.startswith(
+        "Overlapped blocks do not pay here: dualpipe-v, the best with them, is 3.23% longer"
     )
 
 

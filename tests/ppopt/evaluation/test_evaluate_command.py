@@ -263,8 +263,8 @@ def test_the_examples_run(example: Path) -> None:
     assert all(strategy in result.stdout for strategy in strategies)
 
 
-def test_there_are_eight_examples() -> None:
-    assert len(list((ROOT / "examples").glob("*.yaml"))) == 8
+def test_there_are_nine_examples() -> None:
+    assert len(list((ROOT / "examples").glob("*.yaml"))) == 9
 
 
 def test_a_pipe_that_closes_early_is_silent() -> None:

@@ -135,6 +135,17 @@ def test_memory_for_few_microbatches_takes_a_round_trip_for_each_turn(devices: i
     assert made[1].value - made[0].value >= turns * round_trip - 185  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("scale", [10**digits for digits in (11, 12, 13, 14, 15, 16, 18)])
+def test_a_repeated_path_of_many_digits_is_exact(scale: int) -> None:
+    small, large = (
+        from_the_first(pipeline_problem("linear", 4, 200, tuple(each * time for time in (185, 181, 93)), 2), 12)
+        for each in (1, scale)
+    )
+    assert small is not None
+    assert large is not None
+    assert large.value == scale * small.value
+
+
 def test_blocks_are_bounded_from_the_first_too() -> None:
     for microbatches in (20, 40):
         problem = pipeline_problem("bidirectional", 4, microbatches, (2, 4), 5, block=5)
