@@ -695,7 +695,7 @@ def test_blocks_that_hide_nothing_are_blocks() -> None:
     assert made.winner is not None
     assert made.winner.strategy == "zb-v"
     assert made.overlapped.startswith(
-        "Overlapped blocks do not pay here: dualpipe-v, the best with them, is 3.23% longer"
+        "Overlapped blocks do not pay here: dualpipe-v, the best with them, is 3.2% longer"
     )
 
 

@@ -226,9 +226,7 @@ def test_what_does_not_go_together_is_refused() -> None:
 
 def test_transfers_that_wait_are_refused() -> None:
     waiting = evaluated("1f1b", pipeline(4, 8, p2p="rendezvous"))
-    with pytest.raises(
-        InputError, match=r"^noise: needs transfers that wait for nothing \(p2p: async\); found p2p: rendezvous"
-    ):
+    with pytest.raises(InputError, match=r"^noise: needs transfers that wait for nothing .* found p2p: rend"):
         ppopt.under_noise([waiting], Noise(operation=0.1))
 
 
