@@ -197,7 +197,7 @@ class Order:
         given = None
         if self.given is not None:
             if self.pipeline.sharding is not None or self.pipeline.data_parallel is not None:
-                refuse_faults_beside(self.given)
+                refuse_faults_beside(self.given, sharded=self.pipeline.sharding is not None)
             if self.pipeline.offload is not None:
                 refuse_copy_faults(self.given)
             given = self.given.beside

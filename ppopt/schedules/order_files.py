@@ -118,23 +118,35 @@ def refuse_copy_faults(given: GivenOrder) -> None:
         _refuse_faults(given.name, check_copies(CheckedFile(file, (), given.placement)).faults)
 
 
-def refuse_faults_beside(given: GivenOrder) -> None:
+def refuse_faults_beside(given: GivenOrder, *, sharded: bool) -> None:
     """Refuse a file that gathers, releases or reduces wrongly; if there are many faults, report only the first.
+
+    Parameters
+    ----------
+    given : GivenOrder
+        The file.
+    sharded : bool
+        Whether gathers and releases count.
 
     Raises
     ------
     InputError
         With each of the faults.
     """
-    kinds = {token.kind for row in given.beside or () for token in row if isinstance(token, Aside)}
-    if given.beside is None or not kinds & {GRADIENTS, *SHARDS}:
+    uncounted = () if sharded else SHARDS
+    cells = [
+        [None if isinstance(token, Aside) and token.kind in uncounted else token for token in row]
+        for row in given.beside or ()
+    ]
+    kinds = {token.kind for row in cells for token in row if isinstance(token, Aside)}
+    if not kinds & {GRADIENTS, *SHARDS}:
         return
     if len(given.placement.homes) > 1:
         raise InputError(
             f"{given.name}: is bidirectional, and says what is gathered or reduced when; ppopt places that by itself "
             "in such an order, so leave it out of the file"
         )
-    file = ScheduleFile(given.name, given.beside)
+    file = ScheduleFile(given.name, cells)
     _refuse_faults(given.name, check_beside(CheckedFile(file, (), given.placement)).faults)
 
 

@@ -244,6 +244,13 @@ def test_faults_of_a_file_are_named(tmp_path: Path, row: str, message: str, tran
     assert message in str(error.value)
 
 
+def test_gathers_of_a_file_have_no_faults_where_nothing_is_gathered(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("0RESHARD,0F0,0B0,0REDUCE_GRAD\n1UNSHARD,1F0,1B0,1REDUCE_GRAD\n")
+    sizes = {"devices": 2, "stages": 2, "microbatches": 1}
+    made = evaluated(tmp_path / "bad.csv", **sizes, data_parallel={"all_reduce": 3})
+    assert made.makespan == evaluated("1f1b", **sizes, data_parallel={"all_reduce": 3}).makespan
+
+
 # ------------------------------------------------------------------------------------------------------ idle causes
 
 
