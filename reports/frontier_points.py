@@ -13,8 +13,8 @@ from reports.units import NO_UNITS, Units, in_best_unit
 
 
 @dataclass(frozen=True)
-class FrontierPoint:
-    """The shortest step found at a memory limit.
+class PointAtLimit:
+    """The shortest step known at a memory limit.
 
     Attributes
     ----------
@@ -28,14 +28,6 @@ class FrontierPoint:
         The schedule's name, its placement, and whether it is ``optimal`` or ``feasible``.
     rank : int or None
         Its rank among the schedules of the report.
-    layers : tuple of int
-        For a model of layers, the number of layers on each stage.
-    runs_in : mapping of str to str, or None
-        The letter and the name of each framework that runs the schedule, if known.
-    searched : bool
-        Whether a search found it; otherwise it is published.
-    resident : int or None
-        Its number of resident stages, if every limit has its own.
     """
 
     limit: float
@@ -46,15 +38,33 @@ class FrontierPoint:
     placement: str
     status: str
     rank: int | None = None
-    layers: tuple[int, ...] = ()
-    runs_in: Mapping[str, str] | None = None
-    searched: bool = True
-    resident: int | None = None
 
     @property
     def gap(self) -> float:
         """(makespan − bound) ÷ makespan."""
         return (self.makespan - self.bound) / self.makespan
+
+
+@dataclass(frozen=True)
+class FrontierPoint(PointAtLimit):
+    """The shortest step found at a memory limit.
+
+    Attributes
+    ----------
+    layers : tuple of int
+        For a model of layers, the number of layers on each stage.
+    runs_in : mapping of str to str, or None
+        The letter and the name of each framework that runs the schedule, if known.
+    searched : bool
+        Whether a search found it; otherwise it is published.
+    resident : int or None
+        Its number of resident stages, if every limit has its own.
+    """
+
+    layers: tuple[int, ...] = ()
+    runs_in: Mapping[str, str] | None = None
+    searched: bool = True
+    resident: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,31 +98,16 @@ class PublishedPoint:
 
 
 @dataclass(frozen=True)
-class CopiedPoint:
+class CopiedPoint(PointAtLimit):
     """The shortest step known with copies at a memory limit.
 
     Attributes
     ----------
-    limit, makespan, bound, memory, name, placement, status, rank
-        As for `FrontierPoint`.
     without : float or None
         The shortest step known without copies within the same memory; None if nothing fits it.
     """
 
-    limit: float
-    makespan: float
-    bound: float
-    memory: float
-    name: str
-    placement: str
-    status: str
-    without: float | None
-    rank: int | None = None
-
-    @property
-    def gap(self) -> float:
-        """(makespan − bound) ÷ makespan."""
-        return (self.makespan - self.bound) / self.makespan
+    without: float | None = None
 
 
 @dataclass(frozen=True)

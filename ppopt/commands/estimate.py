@@ -93,7 +93,7 @@ COUNT = click.IntRange(min=1, max=10**6)
     type=click.Choice(list(OPTIMIZERS)),
     default="adam-mixed",
     show_default=True,
-    help="What is kept for each parameter; distributed divides it over the copies.",
+    help="Weights, gradients and optimizer state; distributed shards the state over data-parallel ranks.",
 )
 @click.option(
     "--flash/--no-flash", default=True, show_default=True, help="Attention in one kernel, which keeps no scores."

@@ -63,7 +63,7 @@ def _about(model: CountedModel, assumed: Assumptions, title: str) -> Iterator[st
     yield f"Optimizer: {assumed.optimizer}: {OPTIMIZERS[assumed.optimizer]}."
     kernel = "one kernel, which keeps no scores" if assumed.flash else "the mathematical path, which keeps all scores"
     counted = "the masked half of the scores is skipped" if assumed.causal and assumed.flash else "all scores count"
-    yield f"Attention: {kernel}; {counted}. Its backward counts twice its forward, without the scores made anew."
+    yield f"Attention: {kernel}; {counted}. Its backward counts twice its forward, without recomputing the scores."
     yield "A layer keeps what Megatron's kernels keep: norms and activation functions only their inputs."
     if model.rows[-2].name == "mtp":
         yield "The head runs once more for each layer of multi-token prediction (mtp)."

@@ -98,7 +98,7 @@ def kept_by(
     given : collection of int
         Storages that do not count: parameters, buffers, and what all layers share.
     recomputable : collection of int
-        Results of activation functions: where only an elementwise product needs them, its kernel makes them anew.
+        Results of activation functions: where only an elementwise product needs them, its kernel recomputes them.
     widening : int
         How many times as large 16-bit numbers count.
     """

@@ -341,14 +341,7 @@ class Frontier:
         return ShownFrontier(
             points=[
                 FrontierPoint(
-                    limit=point.limit,
-                    makespan=point.makespan,
-                    bound=point.bound,
-                    memory=max(point.schedule.peak_memory),
-                    name=self._name(point.schedule),
-                    placement=point.placement,
-                    status=point.status,
-                    rank=ranks[id(point.schedule)],
+                    **self._at_limit(point, ranks),
                     layers=point.schedule.pipeline.layers_per_stage or (),
                     runs_in=point.schedule.table_row().runs_in or {},
                     searched=point.schedule.is_searched,
@@ -379,20 +372,23 @@ class Frontier:
             copies=None if self.copied is None else self._shown_copies(self.copied, ranks),
         )
 
+    def _at_limit(self, point: Point, ranks: Mapping[int, int]) -> dict[str, Any]:
+        """Return what every point at a limit shows, as `PointAtLimit` names it."""
+        return {
+            "limit": point.limit,
+            "makespan": point.makespan,
+            "bound": point.bound,
+            "memory": max(point.schedule.peak_memory),
+            "name": self._name(point.schedule),
+            "placement": point.placement,
+            "status": point.status,
+            "rank": ranks[id(point.schedule)],
+        }
+
     def _shown_copies(self, copied: Copied, ranks: Mapping[int, int]) -> ShownCopies:
         return ShownCopies(
             points=[
-                CopiedPoint(
-                    limit=point.limit,
-                    makespan=point.makespan,
-                    bound=point.bound,
-                    memory=max(point.schedule.peak_memory),
-                    name=self._name(point.schedule),
-                    placement=point.placement,
-                    status=point.status,
-                    without=without,
-                    rank=ranks[id(point.schedule)],
-                )
+                CopiedPoint(**self._at_limit(point, ranks), without=without)
                 for point, without in zip(copied.points, copied.without, strict=True)
             ],
             stairs=[(max(each.peak_memory), each.makespan) for each in copied.stairs],

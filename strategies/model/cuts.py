@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from solver.counted import counted
 from solver.errors import InputError
 from strategies.model.layers import LayerCosts, LayerKind, Layers, added_up
-from strategies.model.numbers import refusal, shown
+from strategies.model.numbers import read_entry, refusal, shown
 
 Counts: TypeAlias = tuple[int, ...]
 """One number for each stage, or for each kind."""
@@ -31,14 +31,14 @@ def read_layers_per_stage(value: object) -> Counts:
     """Read one whole number of at least 0 for each stage."""
     if not isinstance(value, (list, tuple)) or not value:
         raise refusal("must be a list with the number of layers of each stage", value)
-    return tuple(_read_entry(read_layer_count, stage, entry) for stage, entry in enumerate(value))
+    return tuple(read_entry(read_layer_count, f"stage {stage}", entry) for stage, entry in enumerate(value))
 
 
 def read_recomputed_per_stage(value: object) -> tuple[Any, ...]:
     """Read one entry for each stage: a number of layers, numbers by the names of kinds, or one number for each kind."""
     if not isinstance(value, (list, tuple)) or not value:
         raise refusal("must be a list with the number of recomputed layers of each stage", value)
-    return tuple(_read_entry(_read_recomputed, stage, entry) for stage, entry in enumerate(value))
+    return tuple(read_entry(_read_recomputed, f"stage {stage}", entry) for stage, entry in enumerate(value))
 
 
 def _read_recomputed(value: object) -> int | dict[str, int] | Counts:
@@ -47,13 +47,6 @@ def _read_recomputed(value: object) -> int | dict[str, int] | Counts:
     if isinstance(value, (list, tuple)):
         return tuple(read_layer_count(count) for count in value)
     return read_layer_count(value)
-
-
-def _read_entry(read: Any, stage: int, value: object) -> Any:
-    try:
-        return read(value)
-    except ValueError as error:
-        raise ValueError(f"stage {stage}: {error}") from None
 
 
 def counts_by_kind(layers: Layers, layers_per_stage: Sequence[int]) -> ByKind:

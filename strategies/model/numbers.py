@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from numbers import Integral, Rational, Real
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from solver.errors import InputError
 from solver.exact import exact
@@ -18,6 +18,8 @@ SMALLEST, LARGEST = Fraction(1, 10**30), Fraction(10**30)
 
 SEEDS = 2**31
 """The number of seeds."""
+
+_Read = TypeVar("_Read")
 
 PerStage: TypeAlias = Fraction | tuple[Fraction, ...]
 """One number for all, or one each."""
@@ -186,12 +188,13 @@ def read_each(read: Callable[[object], Fraction], what: str = "stage") -> Callab
         entries = _entries(value, what)
         if entries is None:
             return read(value)
-        return tuple(_read_entry(read, f"{what} {place}", entry) for place, entry in enumerate(entries))
+        return tuple(read_entry(read, f"{what} {place}", entry) for place, entry in enumerate(entries))
 
     return read_them
 
 
-def _read_entry(read: Callable[[object], Fraction], where: str, value: object) -> Fraction:
+def read_entry(read: Callable[[object], _Read], where: str, value: object) -> _Read:
+    """Read one of several values; what is wrong with it is said with its place."""
     try:
         return read(value)
     except ValueError as error:

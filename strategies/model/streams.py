@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlia
 from pydantic import PlainValidator, model_validator
 
 from solver.counted import counted
+from strategies.model.communication import read_choice
 from strategies.model.cuts import ByKind
 from strategies.model.layers import Layers
 from strategies.model.numbers import (
@@ -17,6 +18,7 @@ from strategies.model.numbers import (
     read_count,
     read_duration,
     read_each,
+    read_entry,
     read_share,
     refusal,
     shown,
@@ -41,26 +43,10 @@ def _reader(read: Callable[[object], Fraction]) -> PlainValidator:
 
     def read_them(value: object) -> Amounts:
         if isinstance(value, Mapping) and any(isinstance(key, str) and not key.isdecimal() for key in value):
-            return ByLayer({str(name): _read_named(read, str(name), each) for name, each in value.items()})
+            return ByLayer({str(name): read_entry(read, str(name), each) for name, each in value.items()})
         return by_stage(value)
 
     return PlainValidator(read_them)
-
-
-def _read_named(read: Callable[[object], Fraction], name: str, value: object) -> Fraction:
-    try:
-        return read(value)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
-def _choice(*allowed: str) -> PlainValidator:
-    def read_it(value: object) -> str:
-        if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}; found {shown(value)}")
-        return str(value)
-
-    return PlainValidator(read_it)
 
 
 def _read_resident(value: object) -> int | Literal["auto"]:
@@ -179,7 +165,7 @@ class Sharding(_Copied):
     SIZES: ClassVar = {"gather": "bytes", "reduce": "bytes_gradients"}
     resident: Annotated[int | str, PlainValidator(_read_resident)] = 3
     lookahead: Annotated[int | str, PlainValidator(_read_lookahead)] = "full"
-    reduce_stream: Annotated[str, _choice("same", "own")] = "same"
+    reduce_stream: Annotated[str, PlainValidator(read_choice(("same", "own")))] = "same"
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -256,7 +242,7 @@ class Offload(_Copied):
     bytes: Durations | None = None
     share: Shares = Fraction(1)
     lead: Annotated[int, PlainValidator(read_count)] = 2
-    streams: Annotated[str, _choice("one", "two")] = "one"
+    streams: Annotated[str, PlainValidator(read_choice(("one", "two")))] = "one"
     pairs: Yes = False
 
     @model_validator(mode="after")
