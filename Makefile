@@ -35,6 +35,9 @@ demo: $(VENV)/installed
 	@cat $(DEMO)/table.txt
 	@echo "Left in $(DEMO)/: table.txt and report.html. Open $(CURDIR)/$(DEMO)/report.html in a browser."
 
+# Python may write what it compiles: tests start a hundred processes, and each would compile ppopt again
+test test-slow: export PYTHONDONTWRITEBYTECODE =
+
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
