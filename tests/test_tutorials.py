@@ -60,6 +60,14 @@ PAGES = [path for path in DOCUMENTS if list(examples_of(path.read_text(encoding=
 NEEDS = {"from-config.md": needs_libraries}
 """What pages need beyond the core."""
 
+LONG = ("moe.md", "which-layers.md", "which-schedule.md")
+"""Pages whose examples take more than two seconds."""
+
+
+def marks_of(page: Path) -> list[pytest.MarkDecorator]:
+    needs = [NEEDS[page.name]] if page.name in NEEDS else []
+    return [*needs, pytest.mark.slow] if page.name in LONG else needs
+
 
 def prints(written: str, printed: str) -> bool:
     """Compare word by word; `…` between two words stands for no text as well."""
@@ -86,7 +94,7 @@ def run_python(code: str, names: dict[str, object], page: Path) -> str:
     return printed.getvalue()
 
 
-@pytest.mark.parametrize("page", [pytest.param(page, marks=NEEDS.get(page.name, ()), id=page.name) for page in PAGES])
+@pytest.mark.parametrize("page", [pytest.param(page, marks=marks_of(page), id=page.name) for page in PAGES])
 def test_every_example_of_a_page_prints_what_is_written(page: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     names: dict[str, object] = {"__name__": "__main__"}

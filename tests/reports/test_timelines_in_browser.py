@@ -73,6 +73,7 @@ def test_only_the_winner_the_baseline_and_the_best_published_are_open(
     assert_bars(sheet, closed, comparison.schedules[at], plot_of(sheet, closed, comparison.schedules[at]))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("devices", "opened"), [(8, 3), (16, 2), (40, 2), (500, 2)])
 def test_what_is_open_at_first_has_room_on_two_screens(
     open_page: Opener, folder: Path, devices: int, opened: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,10 @@ OFTEN = ("comparison", "sweep")
 """The kinds of page that `make test` tries; make test-slow tries the others."""
 
 
-def kinds(*left_out: str) -> list[Any]:
+def kinds(*left_out: str, often: Sequence[str] = OFTEN) -> list[Any]:
     """List the kinds of page for a test."""
     shown = [kind for kind in COMMANDS if kind not in left_out]
-    return [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.slow) for kind in shown]
+    return [kind if kind in often else pytest.param(kind, marks=pytest.mark.slow) for kind in shown]
 
 
 LARGE = ("compare", "--devices", "64", "--microbatches", "64", "--no-optimize")
@@ -93,7 +93,7 @@ def page(folder: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", kinds(often=("one", "sweep")))
 def test_a_page_breaks_no_rule_of_accessibility(
     open_page: Opener, page: Callable[[str], Path], kind: str, scheme: str
 ) -> None:

@@ -133,6 +133,7 @@ def test_the_longest_lag_between_two_blocks_counts(engine: str) -> None:
     assert replay(problem, [[first], [second]], engine) == {first: 0, second: 9}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("strategy", ["interleaved", "1f1b"])
 def test_cpsat_holds_thousands_of_actions_of_sixteen_digits(strategy: str) -> None:
     times = {"forward": 18.522345678901234, "backward_input": 18.086123456789012, "backward_weight": 9.337987654321098}

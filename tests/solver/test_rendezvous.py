@@ -17,6 +17,7 @@ from solver.rendezvous import RendezvousDeadlockError, departures, run
 from solver.rendezvous_checker import run_violations
 from strategies.model.communicators import COMMUNICATORS, queues
 from tests.event_simulation import Simulation, asynchronous_makespan
+from tests.examples import examples
 from tests.lowered_orders import golden, program_row
 
 PROGRAMS = golden()["programs_transfer_0.05"]
@@ -115,7 +116,7 @@ def test_the_replay_equals_the_simulation_and_passes_the_checker(made, name) -> 
     assert run_violations(programs, transfers, QUEUES[name], found) == []
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.large_base_example])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.large_base_example])
 @given(programs_with_transfers(beside=True), st.sampled_from(sorted(QUEUES)))
 def test_side_actions_run_as_in_the_simulation_and_pass_the_checker(made, name) -> None:
     programs, transfers, sides = made

@@ -23,7 +23,7 @@ COMMANDS = {
     "compare": ("compare", "--strategies", "1f1b,gpipe", "--time-limit", "4"),
     "optimize": ("optimize", "--placement", "linear", "--time-limit", "2", "--explain"),
     "plan": ("plan", "1f1b", "--time-limit", "3"),
-    "frontier": ("frontier", "--placement", "linear", "--points", "2", "--time-limit", "4"),
+    "frontier": ("frontier", "--placement", "linear", "--points", "2", "--time-limit", "0"),
 }
 
 
@@ -52,7 +52,7 @@ def test_pages_say_so(tmp_path: Path) -> None:
 def test_frontiers_say_so_in_a_notebook_and_on_a_slide() -> None:
     for source, said in (("estimated", True), ("measured", False)):
         pipeline = ppopt.Pipeline.from_mapping(COSTS | {"source": source})
-        found = ppopt.frontier(pipeline, placement="linear", points=2, time_limit=4)
+        found = ppopt.frontier(pipeline, placement="linear", points=2, time_limit=0)
         for text in (found.sentence, found._repr_html_(), json.dumps(found.slide().to_dict())):
             assert ("On estimated costs, " in text) == said
 

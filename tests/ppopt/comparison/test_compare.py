@@ -617,6 +617,7 @@ def test_a_chart_of_nothing_leaves_the_page_and_the_status(tmp_path: Path) -> No
     assert "no chart was written" in result.stderr
 
 
+@pytest.mark.slow
 def test_pictures_of_several_configurations_say_nothing_of_how_they_are_made(tmp_path: Path) -> None:
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text("{devices: 2, microbatches: 4, unit: ms}")

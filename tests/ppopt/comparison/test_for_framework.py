@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import ppopt
 from ppopt.commands.cli import cli
 from ppopt.comparison import compare as comparing
+from ppopt.comparison.comparison import Comparison
 from ppopt.comparison.margins import MarginsSoFar
 from ppopt.optimization.options import SearchOptions
 from ppopt.planning.options import PlanOptions
@@ -23,12 +24,17 @@ from strategies.layouts.runs_in import FRAMEWORKS
 from tests.evaluated import pipeline
 from tests.planned_models import uneven
 
+COSTS = pipeline(4, 8)
+
+
+@pytest.fixture(scope="module")
+def every() -> Comparison:
+    return ppopt.compare(COSTS, optimize=False)
+
 
 @pytest.mark.parametrize("name", [each.name for each in FRAMEWORKS])
-def test_a_comparison_shows_only_what_the_framework_runs(name: str) -> None:
-    costs = pipeline(4, 8)
-    made = ppopt.compare(costs, optimize=False, framework=name)
-    every = ppopt.compare(costs, optimize=False)
+def test_a_comparison_shows_only_what_the_framework_runs(name: str, every: Comparison) -> None:
+    made = ppopt.compare(COSTS, optimize=False, framework=name)
     assert made.schedules
     assert all(name in [each.name for each in schedule.runs_in] for schedule in made.schedules)
     expected = {each.strategy for each in every.schedules if name in each.to_dict()["runs_in"]}

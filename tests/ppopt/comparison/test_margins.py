@@ -104,6 +104,7 @@ def spans(margins: Sequence[Margin], cost: str, end: float) -> Iterator[tuple[st
         yield one.overtaken_by, Fraction(one.value), Fraction(end if other is None else other.value)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(4))
 def test_the_lead_changes_at_every_margin_and_nowhere_else(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On 200 random pipelines, replayed just below, just above, and between the margins."""

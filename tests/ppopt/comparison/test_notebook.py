@@ -28,6 +28,7 @@ def test_a_schedule_shows_its_timeline_as_a_picture() -> None:
     assert "http" not in html
 
 
+@pytest.mark.slow
 @pytest.mark.no_cover
 def test_a_long_schedule_is_shown_in_pixels() -> None:
     html = evaluated("1f1b", pipeline(4, 500))._repr_html_()

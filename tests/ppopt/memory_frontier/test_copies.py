@@ -32,7 +32,7 @@ def with_copies(**offload: Any) -> Pipeline:
 
 @pytest.fixture(scope="module")
 def fast() -> Frontier:
-    return ppopt.frontier(with_copies(time=0), offload=True, time_limit=4, points=5, workers=1)
+    return ppopt.frontier(with_copies(time=0), offload=True, time_limit=2, points=5, workers=1)
 
 
 def test_the_curve_without_copies_is_that_of_a_pipeline_that_copies_nothing(fast: Frontier) -> None:

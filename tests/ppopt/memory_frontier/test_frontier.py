@@ -44,7 +44,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def searched(saved: Path) -> Frontier:
-    return ppopt.frontier(COSTS, time_limit=5, points=6, workers=2, save_to=saved)
+    return ppopt.frontier(COSTS, time_limit=3, points=6, workers=2, save_to=saved)
 
 
 def assert_sound(frontier: Frontier) -> None:
@@ -80,9 +80,9 @@ def test_a_frontier_is_sound(searched: Frontier) -> None:
     assert searched.points[-1].bound >= searched.highest_bound
 
 
-def test_the_optimum_is_found_at_every_limit_of_a_small_pipeline() -> None:
+@pytest.mark.parametrize("limits", [[1.5, 2], pytest.param([1, 1.5, 2, 3], marks=pytest.mark.slow)], ids=str)
+def test_the_optimum_is_found_at_every_limit_of_a_small_pipeline(limits: list[float]) -> None:
     costs = pipeline(2, 3, stages=2, p2p_latency=0.5)
-    limits = [1, 1.5, 2, 3]
     frontier = ppopt.frontier(costs, placement="linear", limits=limits, time_limit=60, workers=1)
     assert [point.limit for point in frontier.points] == limits
     for point in frontier.points:
@@ -394,6 +394,7 @@ def searchers(mark: str) -> Iterator[int]:
             continue
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_there_is(tmp_path: Path) -> None:
     file = tmp_path / "found.json"
     options = ["--devices", "8", "--microbatches", "16", "--time-limit", "120", "--format", "json", "--save", str(file)]

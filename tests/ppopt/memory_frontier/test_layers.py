@@ -133,6 +133,7 @@ def test_nothing_known_is_shorter_than_the_best_known() -> None:
     assert best.placement == "linear"
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize(
     "more",
     [

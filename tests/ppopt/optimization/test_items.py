@@ -60,7 +60,7 @@ def test_a_search_is_never_worse_than_published_schedules_in_the_best_feeding_or
     pipeline = Pipeline.from_mapping(
         {"devices": 4, "microbatches": sizes, "times": {"forward": 1, "backward": 2}, "memory": {"limit": 6}}
     )
-    found = ppopt.optimize(pipeline, time_limit=3, workers=1, split_backward=False)
+    found = ppopt.optimize(pipeline, time_limit=1, workers=1, split_backward=False)
     rivals = [ppopt.evaluate(pipeline.model_copy(update={"feed": feed}), "1f1b") for feed in ("given", "pyramid")]
     assert found.fits
     assert all(found.makespan <= rival.makespan for rival in rivals if rival.fits)
@@ -90,6 +90,7 @@ def _layers(folder: Path) -> Path:
     return config
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(3))
 def test_a_frontier_has_the_optimum_at_each_of_its_limits(seed: int) -> None:
     draw = random.Random(seed)
@@ -138,8 +139,8 @@ def test_every_search_of_all_placements_names_those_of_two_directions_in_the_sam
     for command in ("optimize", "compare", "frontier"):
         named = [] if command == "compare" else ["--placement", "all"]
         more = ["--strategies", "1f1b"] if command == "compare" else []
-        result = call_ppopt(command, "-c", str(config), "--time-limit", "3", *named, *more)
+        result = call_ppopt(command, "-c", str(config), "--time-limit", "1", *named, *more)
         assert result.returncode == 0
         assert f"left out: {said}" in result.stdout + result.stderr, command
-    alone = call_ppopt("optimize", "-c", str(config), "--time-limit", "2", "--placement", "linear")
+    alone = call_ppopt("optimize", "-c", str(config), "--time-limit", "1", "--placement", "linear")
     assert "left out: bidirectional" not in alone.stdout + alone.stderr

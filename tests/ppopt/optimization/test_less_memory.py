@@ -57,6 +57,7 @@ def test_the_least_memory_is_that_of_an_exhaustive_search(
         assert (best is not None and float(best) == made.makespan) == (limit == peak), (limit, peak)
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize(("placement", "stages", "peak"), [("linear", 4, 4), ("v", 8, 8), ("interleaved", 8, 8)])
 def test_greed_does_not_stay(placement: str, stages: int, peak: float) -> None:
     """By the bound, no schedule within a smaller limit is as short, and the search's result holds no more than that."""

@@ -109,8 +109,8 @@ def test_copies_by_rule_fit_and_no_bound_is_too_high(microbatches: int, count: i
 
 def test_copies_are_chosen_where_the_rule_takes_longer() -> None:
     pipeline = Pipeline.from_mapping(FOUR)
-    by_rule, chosen = (ppopt.optimize(pipeline, time_limit=4, workers=1, offload=each) for each in (False, True))
-    without = ppopt.optimize(pipeline.model_copy(update={"offload": None}), time_limit=2, workers=1)
+    by_rule, chosen = (ppopt.optimize(pipeline, time_limit=2, workers=1, offload=each) for each in (False, True))
+    without = ppopt.optimize(pipeline.model_copy(update={"offload": None}), time_limit=1, workers=1)
     assert chosen.makespan < min(by_rule.makespan, without.makespan)
     assert max(chosen.peak_memory) <= 2
     assert chosen.bound is not None
@@ -135,7 +135,7 @@ def test_nothing_is_copied_where_all_fits() -> None:
 def test_a_bound_on_the_span_counts_only_what_stays() -> None:
     """Without copies, two microbatches at a time are in flight, and the span is 37 at least; with them it is less."""
     tight = {**FOUR, "offload": {"time": 1}}
-    made = ppopt.optimize(Pipeline.from_mapping(tight), objective="span", time_limit=3, workers=1, offload=True)
+    made = ppopt.optimize(Pipeline.from_mapping(tight), objective="span", time_limit=1, workers=1, offload=True)
     assert made.proven is not None
     assert made.proven <= made.exact_span < 37
 

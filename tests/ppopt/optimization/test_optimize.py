@@ -260,6 +260,7 @@ def test_infeasible_exits_with_3_and_bad_arguments_with_2() -> None:
         assert run(*arguments).exit_code == 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("after", [0, 2])
 def test_ctrl_c_returns_the_best_so_far(after: float) -> None:
     pipeline = ["--devices", "8", "--microbatches", "32", "--placement", "v", "--memory-limit", "5"]

@@ -149,13 +149,13 @@ def test_the_command_shows_a_hundred_thousand_microbatches() -> None:
 def test_what_needs_every_operation_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ppopt.optimization.sizes.MOST_WRITTEN_OPS", 500)
     given = pipeline(60)
-    assert isinstance(ppopt.optimize(given, time_limit=1), PeriodicSchedule)
+    assert isinstance(ppopt.optimize(given, time_limit=0.3), PeriodicSchedule)
     start = ppopt.evaluate(given, "zb-h1")
     for found in (
-        ppopt.optimize(given, time_limit=1, starts=[start]),
-        ppopt.optimize(given, time_limit=1, objective="span"),
-        ppopt.optimize(pipeline(60, p2p="links"), time_limit=1),
-        ppopt.optimize(pipeline(15, stages=12), placement="interleaved", time_limit=1),  # too short to repeat
+        ppopt.optimize(given, time_limit=0.3, starts=[start]),
+        ppopt.optimize(given, time_limit=0.3, objective="span"),
+        ppopt.optimize(pipeline(60, p2p="links"), time_limit=0.3),
+        ppopt.optimize(pipeline(15, stages=12), placement="interleaved", time_limit=0.3),  # too short to repeat
     ):
         assert not isinstance(found, PeriodicSchedule)
         assert found.layout.microbatches == found.pipeline.microbatches

@@ -157,6 +157,7 @@ def layered(limit: float | None = None) -> Pipeline:
     return Pipeline.from_mapping({"devices": 4, "microbatches": 10, "layers": layers, "memory": memory})
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize(
     "pipeline",
     [

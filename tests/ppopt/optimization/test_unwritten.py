@@ -59,6 +59,7 @@ def test_first_answers_cost_the_same_whatever_the_number(
     assert max(found.peak_memory) <= limit
 
 
+@pytest.mark.slow
 def test_a_steady_middle_makes_a_look_at_the_whole_needless(
     monkeypatch: pytest.MonkeyPatch, written: list[int]
 ) -> None:

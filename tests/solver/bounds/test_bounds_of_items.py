@@ -62,9 +62,9 @@ def random_items(seed: int) -> tuple[Problem, str]:
 
 @pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
-@pytest.mark.parametrize("block", range(40))
+@pytest.mark.parametrize("block", range(80))
 def test_no_schedule_is_shorter_than_the_bound(block: int) -> None:
-    for seed in range(50 * block, 50 * (block + 1)):
+    for seed in range(25 * block, 25 * (block + 1)):
         problem, text = random_items(seed)
         model = ExactModel(problem)
         try:

@@ -137,6 +137,7 @@ def test_without_numba_the_clock_is_looked_at_however_slow_a_move_is(monkeypatch
     assert looks[-1] <= 60 + 6 * 0.05
 
 
+@pytest.mark.slow
 def test_as_many_moves_are_made_at_once_as_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fast machine makes whole batches."""
     pieces: list[int] = []

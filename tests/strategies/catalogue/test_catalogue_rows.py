@@ -80,6 +80,7 @@ def made_of(row: dict[str, Any]) -> Schedule:
     return evaluated(named(row), costs_of(row))
 
 
+@pytest.mark.exhaustive(9)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_row_is_reproduced(name: str) -> None:

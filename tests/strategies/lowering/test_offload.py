@@ -105,6 +105,7 @@ class Replay:
             self.changes[device].append((end, -1))
 
 
+@pytest.mark.exhaustive(7)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(str(row[key]) for key in list(row)[:5]))
 def test_copies_are_where_sail_sgs_scheduler_puts_them(row: dict[str, Any]) -> None:
     pipeline, rows, copy = of_row(row)
