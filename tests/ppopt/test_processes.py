@@ -67,7 +67,7 @@ def is_there(process: int) -> bool:
     return Path(f"/proc/{process}").exists() and ") Z " not in Path(f"/proc/{process}/stat").read_text()
 
 
-@pytest.mark.exhaustive(2)
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("command", ["sweep", "frontier"])
 def test_workers_end_with_the_command_and_let_go_of_its_output(
@@ -107,7 +107,7 @@ def test_a_worker_that_is_still_being_loaded_takes_no_notice_of_ctrl_c(tmp_path:
 def test_sigterm_ends_a_search_with_the_best_so_far(tmp_path: Path) -> None:
     process = started(tmp_path, "optimize")
     wait_until("it handles the signal", lambda: handles_sigterm(process.pid), process)
-    time.sleep(3)
+    time.sleep(1)
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert "Traceback" not in out + err

@@ -345,6 +345,7 @@ def test_a_tooltip_stays_within_the_window(still: Sheet, comparison: Comparison)
 # ---- colours
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("strategy", ["1f1b", "zb-h1"])
 def test_the_critical_path_keeps_its_colours_and_the_rest_fades(
     sheet: Sheet, comparison: Comparison, strategy: str
@@ -432,6 +433,7 @@ def test_switching_to_dark_and_back_redraws_and_keeps_what_was_chosen(sheet: She
     assert sheet.changed(chosen) == []
 
 
+@pytest.mark.slow
 def test_switching_to_dark_and_back_at_once_ends_light(sheet: Sheet) -> None:
     before = sheet.keep()
     sheet.page.emulate_media(color_scheme="dark")
@@ -700,6 +702,7 @@ def crowded(folder: Path) -> tuple[Comparison, Path]:
     return made, page_of(folder, made)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("width", [400, 1280, 1920])
 def test_names_of_points_do_not_cover_each_other(
     open_page: Opener, crowded: tuple[Comparison, Path], width: int
@@ -758,6 +761,7 @@ _IS_SEEN = """(which) => {
 }"""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("width", [400, 900])
 def test_the_names_of_a_table_stay_when_it_is_scrolled_and_sorted(
     open_page: Opener, path: Path, comparison: Comparison, width: int
@@ -897,6 +901,7 @@ def test_without_a_search_the_page_says_so(open_page: Opener, folder: Path) -> N
     assert "Nothing was searched" in open_page(page_of(folder, published("1f1b"))).text
 
 
+@pytest.mark.slow
 def test_several_configurations_have_a_section_each_and_links_to_them(open_page: Opener, folder: Path) -> None:
     sheet = open_page(page_of(folder, published(), published(devices=2), published("gpipe"), titles=["a", "b", "c"]))
     assert_drawn(sheet)

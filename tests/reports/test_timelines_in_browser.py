@@ -228,6 +228,7 @@ def test_of_many_devices_some_are_shown_and_a_switch_shows_all(open_page: Opener
 # ---- many operations
 
 
+@pytest.mark.slow
 def test_narrow_operations_are_drawn_together_and_zoomed_in_one_by_one(open_page: Opener, folder: Path) -> None:
     made = published("zb-h1", devices=2, microbatches=2_000)
     sheet = open_page(page_of(folder, made))
@@ -301,6 +302,7 @@ def test_the_legend_names_only_what_is_drawn(open_page: Opener, folder: Path) ->
     assert "I for the input" in legend
 
 
+@pytest.mark.slow
 def test_a_timeline_is_moved_and_read_by_the_keyboard(open_page: Opener, many: tuple[Comparison, Path]) -> None:
     comparison, path = many
     sheet = open_page(path)

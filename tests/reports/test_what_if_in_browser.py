@@ -73,11 +73,11 @@ def replayed(
 
 @pytest.mark.exhaustive
 @pytest.mark.no_cover
-@pytest.mark.parametrize("part", range(5))
+@pytest.mark.parametrize("part", range(10))
 def test_the_browser_agrees_with_python_on_golden_rows(blank: Sheet, part: int) -> None:
     rows = sample(100)
     assert len({row["schedule"] for row in rows}) > 12
-    for row in rows[part::5]:
+    for row in rows[part::10]:
         costs = costs_of(row)
         schedule = evaluated(named(row), costs)
         answer = replayed(blank, costs, schedule)
@@ -196,6 +196,7 @@ def test_without_changes_the_panel_shows_the_exact_makespans(
     assert "1 % off" in sheet.page.locator("#effects-0-sentence").inner_text()
 
 
+@pytest.mark.slow
 def test_an_address_carries_the_sliders_and_reset_takes_them_back(open_page: Opener, path: Path) -> None:
     sheet = open_page(path)
     sheet.page.wait_for_selector(".race > div")

@@ -16,7 +16,7 @@ import ppopt
 from ppopt import InputError, Pipeline
 from ppopt.calibration.calibrate import explains
 from ppopt.calibration.least_squares import Fit
-from tests.running import run_ppopt
+from tests.running import call_ppopt
 
 BASE: dict[str, Any] = {
     "devices": 4,
@@ -236,7 +236,7 @@ strategy: 1f1b
 def test_the_command_prints_and_writes_what_it_found(tmp_path: Path) -> None:
     costs, output = tmp_path / "costs.yaml", tmp_path / "calibrated.yaml"
     costs.write_text(COSTS)
-    ran = run_ppopt("calibrate", "-c", str(costs), "--measured", "1f1b=1.5254s", "-o", str(output))
+    ran = call_ppopt("calibrate", "-c", str(costs), "--measured", "1f1b=1.5254s", "-o", str(output))
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout == (
         "overhead: 1.107 ms before each operation\n"
@@ -247,7 +247,7 @@ def test_the_command_prints_and_writes_what_it_found(tmp_path: Path) -> None:
     )
     before, after = COSTS.index("overhead:"), COSTS.index("\n# the network")
     assert output.read_text() == COSTS[:before] + "overhead: 1.107274\n" + COSTS[after:]
-    replayed = run_ppopt("evaluate", "-c", str(output), "--format", "json")
+    replayed = call_ppopt("evaluate", "-c", str(output), "--format", "json")
     assert json.loads(replayed.stdout)["schedules"][0]["makespan"] == pytest.approx(1525.4, rel=1e-7)
 
 
@@ -257,7 +257,7 @@ def test_json_has_what_the_documentation_lists(tmp_path: Path) -> None:
     steps = made(["1f1b", "interleaved:stages=8", "zb-h1"], 0.9, 0.5)
     measured = [word for name, step in steps.items() for word in ("--measured", f"{name}={step!r}")]
     output = tmp_path / "calibrated.yaml"
-    ran = run_ppopt("calibrate", "-c", str(costs), *measured, "-o", str(output), "--format", "json")
+    ran = call_ppopt("calibrate", "-c", str(costs), *measured, "-o", str(output), "--format", "json")
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
     assert list(found) == ["overhead", "transfer", "after", "measured"]
@@ -282,7 +282,7 @@ def test_json_has_what_the_documentation_lists(tmp_path: Path) -> None:
 def test_the_keys_of_a_configuration_are_kept(text: str, kept: str, tmp_path: Path) -> None:
     costs, output = tmp_path / "costs.yaml", tmp_path / "calibrated.yaml"
     costs.write_text(text)
-    ran = run_ppopt("calibrate", "-c", str(costs), "--measured", "1f1b=350", "-o", str(output))
+    ran = call_ppopt("calibrate", "-c", str(costs), "--measured", "1f1b=350", "-o", str(output))
     assert ran.returncode == 0, ran.stderr
     assert kept in output.read_text()
     assert "\noverhead: " in output.read_text()
@@ -292,7 +292,7 @@ def test_the_keys_of_a_configuration_are_kept(text: str, kept: str, tmp_path: Pa
 def test_options_that_change_the_configuration_are_written_too(tmp_path: Path) -> None:
     costs, output = tmp_path / "costs.yaml", tmp_path / "calibrated.yaml"
     costs.write_text(COSTS)
-    ran = run_ppopt("calibrate", "-c", str(costs), "--microbatches", "8", "--measured", "1f1b=800", "-o", str(output))
+    ran = call_ppopt("calibrate", "-c", str(costs), "--microbatches", "8", "--measured", "1f1b=800", "-o", str(output))
     assert ran.returncode == 0, ran.stderr
     assert Pipeline.from_file(output).microbatches == 8
 
@@ -316,7 +316,7 @@ def test_options_that_change_the_configuration_are_written_too(tmp_path: Path) -
 def test_mistakes_on_the_command_line_are_told(measured: list[str], said: str, tmp_path: Path) -> None:
     (tmp_path / "costs.yaml").write_text(COSTS)
     options = [word for text in measured for word in ("--measured", text)]
-    ran = run_ppopt("calibrate", "-c", str(tmp_path / "costs.yaml"), *options)
+    ran = call_ppopt("calibrate", "-c", str(tmp_path / "costs.yaml"), *options)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert said in ran.stderr
     assert ran.stderr.count("\n") == 1
@@ -329,12 +329,14 @@ def test_a_file_of_an_order_can_be_measured(tmp_path: Path) -> None:
     step = made(["zb-h1"], 0.9)["zb-h1"]
     assert ppopt.calibrate(pipeline, {order: step}).found.overhead == Fraction(9, 10)
     (tmp_path / "costs.json").write_text(json.dumps(BASE))
-    ran = run_ppopt("calibrate", "-c", "costs.json", "--measured", f"mine.csv={step}", "--format", "json", cwd=tmp_path)
+    ran = call_ppopt(
+        "calibrate", "-c", "costs.json", "--measured", f"mine.csv={step}", "--format", "json", cwd=tmp_path
+    )
     assert json.loads(ran.stdout)["overhead"] == 0.9
 
 
 def test_a_unit_of_a_measured_time_is_no_unit_of_the_costs() -> None:
     """Costs in milliseconds, measured 0.4 s: unit: s would be wrong by a factor of a thousand."""
-    ran = run_ppopt("calibrate", "--devices", "2", "--microbatches", "4", "--measured", "1f1b=0.4s")
+    ran = call_ppopt("calibrate", "--devices", "2", "--microbatches", "4", "--measured", "1f1b=0.4s")
     assert ran.returncode == 2
     assert "the configuration names no unit: add that of its times, such as unit: ms" in ran.stderr

@@ -169,7 +169,7 @@ def drawn(seed: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.exhaustive(2)
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("family", range(30))
 def test_every_schedule_equals_a_replay_of_its_own(family: int) -> None:
     ran = 0

@@ -38,6 +38,7 @@ BESIDE: dict[str, dict[str, Any]] = {
 NAMES = ("1f1b", "zb-h1", "interleaved", "1f1b-overlap", "seq1f1b", "zb-v-auto")
 
 
+@pytest.mark.exhaustive(9)
 @pytest.mark.parametrize("beside", BESIDE)
 @pytest.mark.parametrize("items", ITEMS)
 def test_a_schedule_is_valid_or_refused(items: str, beside: str) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ppopt import InputError, Pipeline, evaluate, plan, profile
+from ppopt import InputError, Pipeline, Schedule, evaluate, plan, profile
 from ppopt.commands.measuring import compare_with_measured
 from ppopt.sweeps.keys import check_key, with_value
 from tests.conftest import DATA
@@ -17,9 +17,13 @@ FIGURE = GOLDEN["replay"]["rows"][1:]
 ONE_STAGE_EACH = {"devices": 8, "microbatches": 32, "times": {"forward": 1, "backward": 2}}
 
 
+@pytest.fixture(scope="module")
+def plain() -> Schedule:
+    return evaluate(Pipeline.from_mapping(ONE_STAGE_EACH), "1f1b")
+
+
 @pytest.mark.parametrize(("k", "loss", "peaks"), FIGURE, ids=lambda value: str(value)[:5])
-def test_1f1b_loses_as_much_and_holds_as_much_as_in_figure_1(k, loss, peaks) -> None:
-    plain = evaluate(Pipeline.from_mapping(ONE_STAGE_EACH), "1f1b")
+def test_1f1b_loses_as_much_and_holds_as_much_as_in_figure_1(plain, k, loss, peaks) -> None:
     copied = evaluate(Pipeline.from_mapping({**ONE_STAGE_EACH, "offload": {"time": round(1.5 * k, 6)}}), "1f1b")
     assert list(plain.peak_memory) == GOLDEN["replay"]["without offload"]
     assert list(copied.peak_memory) == peaks

@@ -85,7 +85,7 @@ def test_a_note_says_which_number_was_chosen() -> None:
 
 
 def test_each_limit_of_a_frontier_has_its_own_number() -> None:
-    found = ppopt.frontier(model("auto"), placement="v", limits=[8, 10, 14], time_limit=4, workers=1)
+    found = ppopt.frontier(model("auto"), placement="v", limits=[8, 10, 14], time_limit=2, workers=1)
     for point in found.points:
         assert max(point.schedule.peak_memory) <= point.limit
         others = with_each_resident(point.schedule)
@@ -103,7 +103,7 @@ def test_the_least_limit_of_a_frontier_counts_gathered_weights() -> None:
 def test_a_frontier_names_the_number_in_its_table(tmp_path) -> None:
     config = tmp_path / "c.json"
     config.write_text(json.dumps(model("auto").to_mapping()))
-    run = call_ppopt("frontier", "-c", str(config), "--placement", "v", "--limits", "8,14", "--time-limit", "4")
+    run = call_ppopt("frontier", "-c", str(config), "--placement", "v", "--limits", "8,14", "--time-limit", "1")
     assert run.returncode == 0
     assert "resident" in run.stdout.splitlines()[2]
     assert re.search(r"[a-z], resident [12] ", run.stdout)

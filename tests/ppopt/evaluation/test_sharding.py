@@ -127,6 +127,7 @@ def test_weights_of_two_stages_are_held_only_as_long_as_both_are_resident() -> N
 # --------------------------------------------------------------------------------------------- nothing else changes
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize(
     "transfers",
     [{}, *({"communication": {"transfer": 0.5}, "p2p": p2p} for p2p in ("links", "rendezvous", "batched"))],

@@ -247,6 +247,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_stays(tmp_path: Path, monkeypa
     assert len(run_sweep(read_grid(QUICK), tmp_path / "s", workers=1).rows) == 18
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on_and_ends_with_the_same_table(tmp_path: Path) -> None:
     grid = QUICK | {"axes": {"microbatches": list(range(8, 68, 2))}}
     file = tmp_path / "grid.yaml"
@@ -350,6 +351,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
         ppopt.sweep(QUICK, cluster="tcp://127.0.0.1:9")
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_table_also_where_a_worker_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
     grid = read_grid(QUICK | {"axes": {"microbatches": list(range(8, 40, 2))}})
