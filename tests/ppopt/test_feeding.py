@@ -34,6 +34,7 @@ def pipeline(seed: int, number: int = 8, **more: Any) -> Pipeline:
     return Pipeline.from_mapping(costs | more)
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_searchs_replay_is_the_exact_one(name: str) -> None:
     for seed in range(3):
@@ -45,6 +46,7 @@ def test_the_searchs_replay_is_the_exact_one(name: str) -> None:
             assert fed.fits == found.fits
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_best_is_never_worse_than_a_rule_and_keeps_the_limit(name: str) -> None:
     for seed in range(3):

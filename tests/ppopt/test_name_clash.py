@@ -42,6 +42,7 @@ def test_a_clash_is_one_error_that_names_both(name: str, form: str, first: bool,
     assert ("own" in result.stdout) == first, "the user's file is run by the user's own import alone"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", NAMES)
 def test_a_folder_without_an_init_hides_nothing(name: str, tmp_path: Path) -> None:
     make(tmp_path, name, "namespace")
@@ -61,6 +62,7 @@ def test_a_namespace_that_was_imported_before_is_a_clash(name: str, tmp_path: Pa
     assert str(tmp_path / name) in result.stderr
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("form", FORMS)
 def test_what_comes_later_hides_nothing(name: str, form: str, tmp_path: Path) -> None:
