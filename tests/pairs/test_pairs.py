@@ -35,7 +35,7 @@ def assert_no_fault(cell: tuple[str, str, str, str], number: int) -> None:
     assert verdict.outcome != "FAULT", "\n".join([*verdict.messages, verdict.call])
 
 
-@pytest.mark.exhaustive(20)
+@pytest.mark.exhaustive(16)
 @pytest.mark.parametrize("cell", DIAGONAL, ids="-".join)
 def test_what_a_command_claims_is_true_of_one_model(cell: tuple[str, str, str, str]) -> None:
     assert_no_fault(cell, 0)

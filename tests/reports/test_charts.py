@@ -85,6 +85,7 @@ def test_charts_of_sections_are_valid_and_name_every_schedule(comparison: Compar
         assert all(str(device) in found for device in range(4))
 
 
+@pytest.mark.exhaustive(4)
 @pytest.mark.parametrize("draw", OF_SCHEDULES)
 def test_charts_of_schedules_are_valid_and_label_every_device(
     schedule: ppopt.Schedule, draw: Callable[..., Any]

@@ -325,6 +325,7 @@ def test_an_order_that_beats_a_bound_is_a_bug_and_one_that_beats_all_known_is_pr
         own_order.place_order(file)
 
 
+@pytest.mark.exhaustive(4)
 @pytest.mark.parametrize(
     ("strategy", "devices", "microbatches", "said"),
     [

@@ -34,6 +34,7 @@ def changed(key: str, stages: list[int], factor: Fraction) -> dict[str, Any]:
     }
 
 
+@pytest.mark.exhaustive(5)
 @pytest.mark.parametrize("strategy", ["1f1b", "zb-h1", "interleaved:stages=12", "dualpipe", "1f1b-overlap"])
 @pytest.mark.parametrize("overlap", [0, 0.3, 1.4])
 def test_effects_are_what_a_little_less_and_more_does(strategy: str, overlap: float) -> None:

@@ -150,6 +150,7 @@ def test_at_first_as_little_is_recomputed_as_the_memory_asks_for() -> None:
     assert plan.recomputed_per_stage == ((1,), (0,), (0,), (0,))
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("name", list(first_of_each_schedule()))
 def test_known_answers(name: str) -> None:

@@ -255,7 +255,7 @@ def test_strategies_are_listed_with_what_they_ask() -> None:
     assert max(map(len, run("strategies").stdout.splitlines())) <= 80
 
 
-@pytest.mark.exhaustive(4)
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_examples_run(example: Path) -> None:
     strategies = ["dualpipe"] if "dualpipe" in example.stem else ["1f1b", "zb-h1", "interleaved"]

@@ -22,6 +22,7 @@ def plain() -> Schedule:
     return evaluate(Pipeline.from_mapping(ONE_STAGE_EACH), "1f1b")
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize(("k", "loss", "peaks"), FIGURE, ids=lambda value: str(value)[:5])
 def test_1f1b_loses_as_much_and_holds_as_much_as_in_figure_1(plain, k, loss, peaks) -> None:
     copied = evaluate(Pipeline.from_mapping({**ONE_STAGE_EACH, "offload": {"time": round(1.5 * k, 6)}}), "1f1b")
@@ -54,6 +55,7 @@ SAIL = [
 ]
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize("row", SAIL)
 def test_pipeoffload_holds_as_much_as_its_authors_count(row) -> None:
     made = evaluate(sail_row(row), f"pipeoffload:stages={row['devices'] * row['chunks']}")

@@ -60,6 +60,7 @@ def test_no_cut_is_shorter_than_what_is_proven(more: dict[str, Any]) -> None:
         assert (point.status == "optimal") == (point.proven == point.schedule.exact_makespan)
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("placement", ["linear", "interleaved", "v", "bidirectional"])
 def test_the_least_limit_is_that_of_the_cut_that_needs_least(placement: str) -> None:
     draw = random.Random(placement)

@@ -38,7 +38,7 @@ def quick_bound(made: ppopt.Schedule, allowed: Allowed) -> float:
 
 @pytest.mark.parametrize("allowed", ALLOWED)
 def test_the_bounds_of_an_explanation_are_those_of_the_search(allowed: Allowed) -> None:
-    made = ppopt.optimize(COSTS, **allowed._asdict(), time_limit=2)
+    made = ppopt.optimize(COSTS, **allowed._asdict(), time_limit=0.5)
     assert made.allowed == allowed
     bound, text = quick_bound(made, allowed), ppopt.explain(made)
     first = re.search(r"the quick bound (?:falls from|stays at) ([\d.]+\d)", text)
@@ -118,7 +118,7 @@ def test_blocks_may_take_less_than_the_work_and_a_cut_is_named() -> None:
     parts = {"forward": [1, {"comm": 9}], "backward": [{"comm": 9}, 2]}
     layers = [{"name": "moe", "count": 4, "forward": 10, "backward": 11, "parts": parts}]
     model = Pipeline.from_mapping({"devices": 2, "microbatches": 8, "layers": layers})
-    made = ppopt.optimize(model, placement="v", overlap=True, time_limit=2)
+    made = ppopt.optimize(model, placement="v", overlap=True, time_limit=1)
     text = ppopt.explain(made)
     assert made.ideal > made.makespan
     assert f"Without overlapping, the work itself, spread evenly over 2 devices, would be {made.ideal:g}." in text

@@ -121,7 +121,7 @@ def test_nothing_is_searched_or_claimed_in_two_directions() -> None:
     for pipeline in (drawn(0), given):
         with pytest.raises(InputError, match="in two directions the feed decides"):
             ppopt.optimize(pipeline, placement="bidirectional", time_limit=1)
-    made = ppopt.compare(given, ["1f1b", "chimera"], time_limit=2)
+    made = ppopt.compare(given, ["1f1b", "chimera"], time_limit=1)
     assert "chimera" not in [each.strategy for each in made.schedules]
     assert "bidirectional" not in made.searched
     assert [name for name, reason in made.left_out if "in two directions" in reason] == ["bidirectional", "chimera"]

@@ -197,7 +197,7 @@ def test_what_is_shorter_for_its_number_of_stages_is_named() -> None:
 
 def test_a_search_starts_from_schedules_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = costs("linear", latency=4)
-    good = ppopt.optimize(pipeline, time_limit=2)
+    good = ppopt.optimize(pipeline, time_limit=1)
     monkeypatch.setattr("solver.search.portfolio.run_tools", lambda *_: None)
     whole = ppopt.evaluate(pipeline, "1f1b")
     other = ppopt.evaluate(pipeline, "dualpipe-v")

@@ -38,7 +38,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("placement", "stages", "limit", "seconds"), [("linear", 4, 4, 20), ("v", 8, 8, 2), ("v", 8, 6, 2)]
+    ("placement", "stages", "limit", "seconds"), [("linear", 4, 4, 20), ("v", 8, 8, 1), ("v", 8, 6, 1)]
 )
 def test_first_answers_cost_the_same_whatever_the_number(
     placement: str, stages: int, limit: int, seconds: float, written: list[int]
@@ -107,15 +107,15 @@ def test_without_time_there_is_an_answer(placement: str, stages: int) -> None:
 def test_what_is_known_holds_and_standings_only_get_better() -> None:
     given = pipeline(LONG, 8, 6)
     told: list[Standing] = []
-    first = ppopt.optimize(given, placement="v", time_limit=2, progress=told.append, starts=[])
+    first = ppopt.optimize(given, placement="v", time_limit=1, progress=told.append, starts=[])
     assert first.bound is not None
     bests = [at.best for at in told if at.best is not None]
     assert bests == sorted(bests, reverse=True)
     assert [at.bound for at in told] == sorted(at.bound for at in told)
     assert [at.seconds for at in told] == sorted(at.seconds for at in told)
-    again = ppopt.optimize(given, placement="v", time_limit=1, starts=[first])
+    again = ppopt.optimize(given, placement="v", time_limit=0.5, starts=[first])
     assert again.makespan <= first.makespan
-    options = SearchOptions(placement="v", time_limit=1, known=first.bound_held_by)
+    options = SearchOptions(placement="v", time_limit=0.5, known=first.bound_held_by)
     (second,) = optimize_each(given, options)
     assert isinstance(second, ppopt.Schedule)
     assert second.bound is not None

@@ -282,6 +282,7 @@ def test_the_same_seed_gives_the_same_plan() -> None:
     assert one.layers_per_stage == two.layers_per_stage
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("phase", ["interleaved, v = 3", "replaying", "searching optimized-linear"])
 def test_ctrl_c_ends_with_the_best_so_far(phase: str) -> None:
     pressed: list[str] = []

@@ -390,7 +390,7 @@ def test_a_search_with_links_takes_the_best_with_links(placement: str) -> None:
         "communication": {"transfer": 1.5},
     }  # fmt: skip
     found = ppopt.optimize(
-        ppopt.Pipeline.from_mapping(costs), placement=placement, overlap=True, time_limit=2, workers=1
+        ppopt.Pipeline.from_mapping(costs), placement=placement, overlap=True, time_limit=1, workers=1
     )
     assert ppopt.violations(found.problem, found.rows) == []
     for name in ("dualpipe", "dualpipe-v", "zb-v", "chimera"):

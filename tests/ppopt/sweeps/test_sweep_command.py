@@ -156,6 +156,7 @@ def open_page(browser: Browser) -> Iterator[Opener]:
     yield from Windows(browser).opener()
 
 
+@pytest.mark.slow
 def test_cells_lead_to_their_tables_and_menus_hold_the_other_axes(
     file: Path, tmp_path: Path, open_page: Opener
 ) -> None:
