@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.running import allow_ctrl_c
+
 GRID = {
     "base": {"devices": 4, "microbatches": 16, "memory": {"limit": 3}},
     "axes": {"p2p_latency": {"from": 0, "to": 1, "steps": 40}},
@@ -37,6 +39,7 @@ def started(folder: Path, command: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=allow_ctrl_c,
     )
 
 

@@ -135,6 +135,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize("name", MODELS)
 def test_columns_of_every_model_are_read_as_they_were(blank: Sheet, name: str) -> None:
     mapping = {"devices": 4, "microbatches": 6, "stages": 4, **MODELS[name]}

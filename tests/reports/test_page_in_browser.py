@@ -257,6 +257,7 @@ def test_dragging_moves_all_and_a_double_click_resets_all(sheet: Sheet, comparis
     sheet.wait_for_return(whole)
 
 
+@pytest.mark.slow
 def test_after_a_fast_series_of_turns_all_timelines_show_the_same(sheet: Sheet, comparison: Comparison) -> None:
     key, twin = key_of(comparison, "zb-h1"), key_of(comparison, TWIN)
     sheet.page.mouse.move(*sheet.centre(key))
@@ -417,6 +418,7 @@ def test_in_dark_mode_page_and_charts_are_dark(open_page: Opener, path: Path) ->
     assert_drawn(sheet)
 
 
+@pytest.mark.slow
 def test_switching_to_dark_and_back_redraws_and_keeps_what_was_chosen(sheet: Sheet) -> None:
     assert_light(sheet)
     before = sheet.keep()
@@ -623,6 +625,7 @@ def test_no_text_of_a_chart_is_cut_by_its_edge(
             assert cut == {}, key
 
 
+@pytest.mark.slow
 def test_charts_follow_the_window_when_it_changes(sheet: Sheet) -> None:
     for width in (400, 1280):
         sheet.page.set_viewport_size({"width": width, "height": 800})
@@ -645,6 +648,7 @@ _UNFOLDED = """async (key) => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_chart_grows_with_the_schedules_that_it_shows(open_page: Opener, folder: Path) -> None:
     made = ppopt.compare(pipeline(4, 8, p2p_latency=0.1, memory={"limit": 6}), optimize=False, engine="graph")
     section = made.section("t")
@@ -831,6 +835,7 @@ def test_print_shows_the_page_without_its_controls(sheet: Sheet) -> None:
     sheet.wait_for_return(before)
 
 
+@pytest.mark.slow
 def test_a_page_printed_in_dark_mode_can_be_read(open_page: Opener, path: Path) -> None:
     sheet = open_page(path, color_scheme="dark")
     sheet.page.emulate_media(media="print")

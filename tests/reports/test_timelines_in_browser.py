@@ -101,6 +101,7 @@ def test_timelines_out_of_focus_are_folded_until_all_are_asked_for(
     assert sheet.ask("'all' in document.documentElement.dataset") is False
 
 
+@pytest.mark.slow
 def test_the_address_keeps_that_all_are_shown_beside_the_sliders(
     open_page: Opener, many: tuple[Comparison, Path]
 ) -> None:
@@ -118,6 +119,7 @@ def test_the_address_keeps_that_all_are_shown_beside_the_sliders(
     assert sheet.page.url.endswith("#what-if-0=latency:0.5")
 
 
+@pytest.mark.slow
 def test_charts_with_a_parameter_for_it_are_told_that_all_are_shown(
     open_page: Opener, many: tuple[Comparison, Path]
 ) -> None:
@@ -203,6 +205,7 @@ def test_zooming_shows_the_same_share_of_every_step(open_page: Opener, many: tup
 # ---- many devices
 
 
+@pytest.mark.slow
 def test_of_many_devices_some_are_shown_and_a_switch_shows_all(open_page: Opener, folder: Path) -> None:
     uneven = {key: [1] * 20 + [3] + [1] * 19 for key in ("forward", "backward_input", "backward_weight")}
     made = published("1f1b", devices=40, microbatches=4, times=uneven)

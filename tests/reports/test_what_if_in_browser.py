@@ -124,6 +124,7 @@ def test_a_slow_device_slows_what_it_runs(blank: Sheet) -> None:
     assert answer["makespan"] == evaluated("zb-h1", slow).makespan
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("strategy", ["1f1b", "zb-v", "dualpipe", "chimera", "interleaved:stages=8"])
 def test_overhead_and_paces_are_those_of_python(blank: Sheet, strategy: str) -> None:
     slow = {"slowdown": {1: 1.5, 3: 1.25}, "p2p_latency": 0.5, "overlap": 0.25}
@@ -243,6 +244,7 @@ def test_ranks_follow(open_page: Opener, path: Path) -> None:
     assert names == sorted(values, key=lambda name: (name.startswith("!"), values[name]))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "address", ["#what-if-0=x:1", "#what-if-0=forward@99:2", "#what-if-0=%E0%A4:1", "#what-if-0=latency:-1"]
 )

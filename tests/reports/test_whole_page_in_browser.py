@@ -143,6 +143,7 @@ def test_nothing_is_cut_off_on_paper(open_page: Opener, page: Callable[[str], Pa
     assert max(right) <= PAPER
 
 
+@pytest.mark.slow
 def test_paper_shows_headings_of_tables_and_legends_and_no_controls(
     open_page: Opener, page: Callable[[str], Path]
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_narrow_page_does_not_scroll_sideways(open_page: Opener, page: Callabl
     assert open_page(page(kind), width=420).ask("document.documentElement.scrollWidth") <= 420
 
 
+@pytest.mark.slow
 def test_a_run_beside_its_prediction_has_no_winner(open_page: Opener, page: Callable[[str], Path]) -> None:
     sheet = open_page(page("run"))
     assert sheet.page.title() == "1f1b – a run against its prediction"

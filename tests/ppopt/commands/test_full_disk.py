@@ -45,6 +45,7 @@ PLAN = ["plan", "1f1b", "-c", "layers.yaml", "--time-limit", "2"]
 FRONTIER = ["frontier", *SMALL, "--time-limit", "1", "--placement", "linear", "--limits", "1,2"]
 
 
+@pytest.mark.exhaustive(6)
 @pytest.mark.parametrize(
     ("command", "option", "printed"),
     [

@@ -142,7 +142,7 @@ def test_static_memory_counts() -> None:
     twofold = ppopt.frontier(costs, placement="bidirectional", time_limit=0)
     assert twofold.points[0].limit == 11
     assert not any("two copies" in note for note in twofold.notes)
-    alone = ppopt.frontier(pipeline(2, 4, memory={"activation": 0, "static": 5}), time_limit=3, workers=1)
+    alone = ppopt.frontier(pipeline(2, 4, memory={"activation": 0, "static": 5}), time_limit=1, workers=1)
     assert alone.points[0].limit == 5
     assert alone.points[-1].limit in (5, 10)
     assert_sound(alone)
@@ -316,7 +316,7 @@ def test_the_limits_that_a_picture_compares_are_searched_and_their_figures_are_t
     """Both limits are among the points, so the bracket has the figures of the table, also with 16 digits."""
     for limits in (["--limits", "4"], []):
         svg = tmp_path / "bracket.svg"
-        shape = ["--devices", "2", "--microbatches", "4", "--time-limit", "2", "--format", "json", *limits]
+        shape = ["--devices", "2", "--microbatches", "4", "--time-limit", "1", "--format", "json", *limits]
         ends = ["--from", "1.2000000000000002", "--to", "2", "--chart", str(svg)]
         result = call_ppopt("frontier", *shape, *ends)
         assert result.returncode == 0, result.stderr

@@ -122,7 +122,7 @@ def test_published_schedules_have_cuts_and_chunks_of_their_own() -> None:
 
 
 def test_nothing_known_is_shorter_than_the_best_known() -> None:
-    found = searched(layered(microbatches=8), "linear", [4, 10], seconds=4)
+    found = searched(layered(microbatches=8), "linear", [4, 10], seconds=2)
     assert len(found.published) > 1
     for each in found.shown.published:
         assert each.best is not None

@@ -52,6 +52,7 @@ def test_every_schedule_passes_the_check_of_its_exported_file(tmp_path: Path) ->
             assert ppopt.check_schedule_file(str(tmp_path / "order.csv")).faults == ()
 
 
+@pytest.mark.slow
 def test_a_page_shows_every_schedule(tmp_path: Path) -> None:
     comparison = ppopt.compare(pipeline(4, 8), optimize=False, engine="graph")
     assert comparison.left_out == ()

@@ -173,6 +173,7 @@ def test_a_row_that_was_changed_is_set_aside_and_run_again(tmp_path: Path, key: 
     assert [row | {"seconds": 0} for row in outcome.rows] == [row | {"seconds": 0} for row in expected]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*was changed after it was written")
 def test_no_edit_of_a_journal_changes_what_is_shown(tmp_path: Path) -> None:
     grid = {"base": BASE, "axes": {"microbatches": [7, 8]}, "run": ["1f1b", "dualpipe"]}
@@ -311,6 +312,7 @@ def test_a_process_that_dies_loses_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert found.keys() == {job.key for job in jobs}
 
 
+@pytest.mark.slow
 def test_processes_that_keep_dying_end_the_sweep_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "run_job", _run_or_die)
     monkeypatch.setattr(engine, "MOST_CRASHES", 1)
