@@ -41,6 +41,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
 
 
+@pytest.mark.exhaustive(4)
 @pytest.mark.parametrize(
     "command",
     [

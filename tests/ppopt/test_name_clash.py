@@ -62,7 +62,7 @@ def test_a_namespace_that_was_imported_before_is_a_clash(name: str, tmp_path: Pa
     assert str(tmp_path / name) in result.stderr
 
 
-@pytest.mark.exhaustive(3)
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("form", FORMS)
 def test_what_comes_later_hides_nothing(name: str, form: str, tmp_path: Path) -> None:

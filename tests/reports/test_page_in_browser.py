@@ -609,7 +609,7 @@ def test_legends_are_whole_at_every_width(open_page: Opener, path: Path, compari
         assert every & set(texts) == set(legend.values()), key
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [400, 640, 1280])
 def test_no_text_of_a_chart_is_cut_by_its_edge(
     open_page: Opener, folder: Path, comparison: Comparison, crowded: tuple[Comparison, Path], width: int

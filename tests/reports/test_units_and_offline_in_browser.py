@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import altair as alt
+import pytest
 
 import ppopt
 from tests.evaluated import pipeline
@@ -31,6 +32,7 @@ def test_the_unit_stands_in_the_tooltips_and_on_the_axes_of_the_page(open_page: 
     assert "Makespan 17 ms, " in sheet.text
 
 
+@pytest.mark.slow
 def test_charts_of_a_notebook_are_drawn_without_a_network(browser: Browser, tmp_path: Path) -> None:
     made = ppopt.compare(pipeline(2, 4), ["1f1b", "gpipe"], optimize=False)
     before = alt.renderers.active

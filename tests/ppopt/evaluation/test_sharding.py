@@ -503,7 +503,7 @@ def drawn(seed: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.exhaustive(60)
+@pytest.mark.exhaustive(30)
 @pytest.mark.parametrize("seed", range(150))
 def test_times_and_peaks_equal_those_of_a_replay_that_shares_nothing(seed: int) -> None:
     mapping = drawn(seed)

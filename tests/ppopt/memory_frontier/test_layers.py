@@ -100,6 +100,7 @@ def test_what_a_cut_has_proven_is_not_taken_for_another() -> None:
     assert record.bound_at(None) < 1000
 
 
+@pytest.mark.slow
 def test_a_later_run_keeps_each_cut_apart(tmp_path: Path) -> None:
     model, file = layered(), tmp_path / "found.json"
     for placement in ("linear", "bidirectional"):

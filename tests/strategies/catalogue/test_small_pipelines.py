@@ -25,7 +25,7 @@ def test_the_26_schedules_are_there() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.exhaustive(45)
+@pytest.mark.exhaustive(30)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("p", [1, 2, 3, 4, 5])
