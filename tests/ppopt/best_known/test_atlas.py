@@ -20,7 +20,6 @@ from ppopt.process.internal_error import InternalError
 from ppopt.sweeps import engine
 from ppopt.sweeps.job import Figures, Job
 from tests.brute_force import optimum
-from tests.examples import examples
 from tests.running import call_ppopt
 from tests.test_rooms import ROOT
 
@@ -121,7 +120,8 @@ def test_small_cells_are_what_trying_every_order_gives(key: Key) -> None:
 PROVEN_SMALL = [key for key, cell in CELLS.items() if cell.proven and key.devices <= 4 and key.microbatches <= 8]
 
 
-@pytest.mark.parametrize("key", PROVEN_SMALL[:: max(1, len(PROVEN_SMALL) // examples(30))], ids=str)
+@pytest.mark.exhaustive(7)
+@pytest.mark.parametrize("key", PROVEN_SMALL[:: max(1, len(PROVEN_SMALL) // 30)], ids=str)
 def test_another_search_does_not_contradict_a_proven_cell(key: Key) -> None:
     costs = costs_of(key.times, key.devices, key.microbatches)
     limited = costs if key.memory is None else costs.with_limit(key.memory)
