@@ -100,6 +100,8 @@ def set_parameters(solver: cp_model.CpSolver) -> None:
     solver.parameters.num_workers = 1
     solver.parameters.catch_sigint_signal = False  # otherwise Ctrl-C would end the solve, not the program
     solver.parameters.new_linear_propagation = False  # the older one follows chains of precedences in linear time
+    if hasattr(solver.parameters, "transitive_precedences_work_limit"):  # not every version may
+        solver.parameters.transitive_precedences_work_limit = 0  # it takes nearly all of the time, for nothing
 
 
 def in_waiting_order(
