@@ -22,7 +22,6 @@ def plain() -> Schedule:
     return evaluate(Pipeline.from_mapping(ONE_STAGE_EACH), "1f1b")
 
 
-@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize(("k", "loss", "peaks"), FIGURE, ids=lambda value: str(value)[:5])
 def test_1f1b_loses_as_much_and_holds_as_much_as_in_figure_1(plain, k, loss, peaks) -> None:
     copied = evaluate(Pipeline.from_mapping({**ONE_STAGE_EACH, "offload": {"time": round(1.5 * k, 6)}}), "1f1b")

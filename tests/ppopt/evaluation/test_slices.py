@@ -28,7 +28,7 @@ def pipeline(devices: int, microbatches: int, slices: Any = None, *, attention: 
     )
 
 
-@pytest.mark.parametrize("devices", [1, 2, 4, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
 def test_the_closed_forms_of_equal_slices(devices: int) -> None:
     for microbatches in (2, 5, 16):
         for slices in (1, 2, 4, 8):
@@ -43,7 +43,6 @@ def _name(slices: int) -> str:
     return "seq1f1b" if slices > 1 else "1f1b"
 
 
-@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("row", MEASURED["uneven"]["rows"][1:])
 def test_uneven_costs_over_slices_of_equal_and_of_balanced_length(row: list[float]) -> None:
     slices, share, equal, balanced, whole = row

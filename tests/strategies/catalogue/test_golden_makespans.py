@@ -48,7 +48,6 @@ def test_every_makespan_is_reproduced_exactly(strategy: str, part: int, engine: 
         assert makespan == round(row["makespan"], 6), row
 
 
-@pytest.mark.exhaustive(9)
 @pytest.mark.parametrize(
     ("strategy", "devices", "microbatches", "stages", "overlapped", "makespan"),
     [

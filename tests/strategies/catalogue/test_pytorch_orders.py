@@ -36,7 +36,6 @@ def test_there_are_files_of_every_class() -> None:
     assert len(FILES) == 60
 
 
-@pytest.mark.exhaustive(15)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_orders_equal_pytorchs(file: Path) -> None:
