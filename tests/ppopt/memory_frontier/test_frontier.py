@@ -44,7 +44,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def searched(saved: Path) -> Frontier:
-    return ppopt.frontier(COSTS, time_limit=4, points=6, workers=2, save_to=saved)
+    return ppopt.frontier(COSTS, time_limit=5, points=6, workers=2, save_to=saved)
 
 
 def assert_sound(frontier: Frontier) -> None:
