@@ -2,20 +2,21 @@
 
 ``python -m benchmarks.atlas [seconds]...`` fills `ppopt/best_known/atlas.csv` and the table of its page of the docs.
 
-Each number of seconds is one pass over the cells that are not proven, with that limit for each search. Everything runs
-as `ppopt sweep` does, in the folder `build/atlas`: a run that was stopped continues there, and passes add up. A changed
-search needs a new folder.
+Each number of seconds is one pass over the cells that are not proven, with that limit for each search. What the table
+shows already counts: a run that was stopped continues, passes add up, and a better search betters the cells that are
+open. Without the table it starts from nothing. Everything runs as `ppopt sweep` does.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import ppopt
-from ppopt.best_known.cells import FILE, MEMORY, STAGES, TIMES, Cell, Key, as_csv, keys
+from ppopt.best_known.cells import FILE, MEMORY, STAGES, TIMES, Cell, Key, as_csv, keys, read_cells
 from ppopt.best_known.summary import Line, proven_part, summed_up
 from ppopt.process.processes import take_termination_as_interrupt
 from ppopt.process.whole_files import written_whole
@@ -24,7 +25,6 @@ from ppopt.sweeps.sweeping import run_sweep
 from reports.numbers import percent
 
 ROOT = Path(__file__).parent.parent
-FOLDER = ROOT / "build" / "atlas"
 TABLE = ROOT / "ppopt" / "best_known" / FILE
 PAGE = ROOT / "docs" / "explanation" / "atlas.md"
 BEGIN, END = "<!-- python -m benchmarks.atlas writes the lines from here -->", "<!-- to here -->"
@@ -54,6 +54,16 @@ class Known:
         self.found: dict[Key, list[Found]] = {}
         self.bounds: dict[Key, list[tuple[Key, float]]] = {}
         self.efforts: dict[Key, list[tuple[float, float]]] = {}
+
+    def read(self, cells: Iterable[Cell]) -> None:
+        """Add what cells show: a schedule found stays one, and a bound proven stays proven."""
+        for cell in cells:
+            if cell.found is not None and cell.peak_memory is not None:
+                self.found.setdefault(_without_limit(cell.key), []).append(Found(cell.found, cell.peak_memory))
+            if cell.bound is not None:
+                self.bounds.setdefault(_without_limit(cell.key), []).append((cell.key, cell.bound))
+            if cell.time_limit is not None:
+                self.efforts.setdefault(cell.key, []).append((cell.time_limit, cell.seconds))
 
     def replayed(self, key: Key, row: dict[str, Any]) -> None:
         """Add a published schedule. Its bound holds for nothing else: others may split backwards where it does not."""
@@ -169,12 +179,15 @@ def search(known: Known, cells: Sequence[Key], folder: Path, seconds: float) -> 
             yield
 
 
-def filled(cells: Sequence[Key], folder: Path, limits: Sequence[float]) -> Iterator[list[Cell]]:
+def filled(
+    cells: Sequence[Key], folder: Path, limits: Sequence[float], before: Iterable[Cell] = ()
+) -> Iterator[list[Cell]]:
     """Replay published schedules and search, and yield the cells from time to time, better each time.
 
     Ctrl-C ends it with what is known.
     """
     known = Known()
+    known.read(before)
     try:
         replay_published(known, cells, folder)
         for seconds in limits:
@@ -207,8 +220,16 @@ def write(cells: Sequence[Cell]) -> None:
         file.write(f"{before}{BEGIN}\n\n{markdown(cells)}\n\n{END}{rest.partition(END)[2]}")
 
 
-if __name__ == "__main__":
+def main() -> None:
     take_termination_as_interrupt()
-    for cells in filled(list(keys()), FOLDER, [float(each) for each in sys.argv[1:]] or [4.0]):
-        write(cells)
-        print(f"{sum(cell.time_limit is not None for cell in cells)} cells searched; {proven_part(cells)}", flush=True)
+    limits = [float(each) for each in sys.argv[1:]] or [4.0]
+    table = read_cells().values() if TABLE.exists() else ()
+    with TemporaryDirectory() as folder:
+        for cells in filled(list(keys()), Path(folder) / "rows", limits, table):
+            write(cells)
+            searched = sum(cell.time_limit is not None for cell in cells)
+            print(f"{searched} cells searched; {proven_part(cells)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

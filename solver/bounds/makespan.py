@@ -15,6 +15,7 @@ from solver.bounds.jackson import jackson_bound
 from solver.bounds.loads import least_loads
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
+from solver.bounds.round_trips import round_trips_bound
 from solver.bounds.stretched import WholeDevice, devices_of, repeated_paths, whole_paths
 from solver.deadline import OutOfTimeError, check_time, is_over
 from solver.problem import Problem
@@ -27,6 +28,8 @@ ARGUMENTS: Mapping[str, str] = {
     "load": "the work of device {device}, with the time before it can start and after it must end",
     "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
     "jackson": "the work of device {device} and when each part of it can start and must be done",
+    "round trips": "round trips through all devices, and what they wait for one another, as device {device} has memory "
+    "for few of them",
     "blocks": "the work of device {device}, less all that overlapping can save",
     "work": "the work of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
@@ -190,7 +193,7 @@ def bound_of(problem: Problem | Repetition, found: Analysis, *, deadline: float 
     written, copies = whole.problem, whole.copies()
     highest = _path_and_loads(written, found, least_loads(written, copies.__getitem__))
     devices = list(devices_of(whole, found))
-    highest = best(highest, *map(_window_bound, devices))
+    highest = best(highest, *map(_window_bound, devices), round_trips_bound(whole))
     with suppress(OutOfTimeError):
         if whole.is_shortened:
             highest = best(highest, *whole_paths(found, devices, deadline))

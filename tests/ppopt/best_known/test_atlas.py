@@ -173,6 +173,16 @@ def test_bounds_hold_for_less_memory_and_schedules_for_more() -> None:
     assert [cell.time_limit for cell in cells] == [None, 1, None, None, 1]
 
 
+def test_what_the_table_shows_counts() -> None:
+    known, (_, two, three, _, none) = Known(), FEW[:5]
+    known.read([Cell(two, found=24, peak_memory=2, bound=14, time_limit=4, seconds=3.5), Cell(none, bound=12)])
+    known.searched(two, row(makespan=26, bound=15, peak=1), 15)
+    cells = [known.cell(key) for key in (two, three, none)]
+    assert [(cell.found, cell.bound) for cell in cells] == [(24, 15), (24, 12), (24, 12)]
+    assert cells[0].time_limit == 15
+    assert cells[0].seconds > 3.5
+
+
 def test_a_schedule_run_twice_is_one_of_twice_the_microbatches_and_not_published() -> None:
     known, key = Known(), Key("unit", "v", 2, 4, 2)
     known.replayed(key, row(makespan=13, bound=1, peak=2, name="zb-v"))

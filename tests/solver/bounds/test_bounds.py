@@ -87,7 +87,7 @@ def pipeline_problem(
     placement: str,
     devices: int,
     microbatches: int,
-    times: tuple[int, ...],
+    times: tuple[object, ...],
     cap: int | None,
     *,
     latency: int = 0,
