@@ -231,7 +231,7 @@ def optimize_each(
     seconds = CUT.within(options.time_limit)
     with limit.running(CUT, seconds):
         each = seconds / len(options.placements)
-        cuts = {name: cut_or_none(model, name, options.split_backward, each) for name in options.placements}
+        cuts = {name: cut_or_none(model, name, options.allowed, each) for name in options.placements}
     best: Schedule | None = None
     for place, (name, cut) in enumerate(cuts.items()):
         limit.begin_turn(len(cuts) - place)
