@@ -71,6 +71,9 @@ SHORTEST_SEARCH_OF_MANY = 6
 FEWEST_PACES = 3
 """Evaluations needed before the fastest one is trusted: the first ones may include loading libraries."""
 
+ENOUGH_OPS = 5_000
+"""With more operations, one evaluation is trusted alone."""
+
 ALWAYS_FOR_SEARCH = 0.3
 """Seconds by which a search may exceed its time before it is left out; keeps every search of a small pipeline."""
 
@@ -447,7 +450,8 @@ class _ComparisonSoFar:
 
     def _why_not_searched(self, pipeline: Pipeline, name: str, options: SearchOptions) -> str:
         """Say why even the shortest search of a placement would take too long; empty if it would not."""
-        if len(self.paces) < FEWEST_PACES:
+        is_large = any(len(each.problem.tasks) > ENOUGH_OPS for each in self.schedules)
+        if len(self.paces) < FEWEST_PACES and not (self.paces and is_large):
             return ""
         with suppress(InputError, InfeasibleError, TimeTooShortError):  # the search says so itself, at once
             cut, _ = searched_cut(pipeline, name, options, shares=len(options.placements))

@@ -34,11 +34,11 @@ class Draft:
         return cls(search.orders, result, perf_counter() - began)
 
 
-def replayed(pipeline: Pipeline, placement: Placement, orders: Orders) -> Schedule:
-    """Replay orders of a search in the pipeline's own terms, and check them."""
+def replayed(pipeline: Pipeline, placement: Placement, orders: Orders, until: float | None = None) -> Schedule:
+    """Replay orders of a search in the pipeline's own terms, and check them; ``until`` as in `replay_orders`."""
     label = f"optimized-{placement.name}"
     actions = pipeline_actions(orders)
-    return replay_orders(label, pipeline, placement, actions, "graph", check_memory=True, searched=True)
+    return replay_orders(label, pipeline, placement, actions, "graph", check_memory=True, searched=True, until=until)
 
 
 def check_result(search: Search, result: Schedule) -> None:
