@@ -75,16 +75,37 @@ def finish(search: Search, result: Schedule, notes: Sequence[str], started: floa
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule found so far", *notes)
     notes = (*notes, *_digit_notes(search, result.strategy), *placement_notes(result.pipeline))
+    is_proven = value == Fraction(search.bound, scale)
     return replace(
         result,
         objective=search.objective,
         proven=Fraction(search.bound, scale) + (after if search.objective == "makespan" else 0),
         bound_held_by=search.held_by,
-        status="optimal" if value == Fraction(search.bound, scale) else "feasible",
+        status="optimal" if is_proven else "feasible",
+        ended="" if is_proven else why_ended(search),
         seconds=perf_counter() - started,
         interrupted=search.interrupted,
         notes=(*result.notes, *notes),
     )
+
+
+def why_ended(search: Search) -> str:
+    """Say why a search ended whose schedule is not proven to be the best.
+
+    Parameters
+    ----------
+    search : Search
+        Where it ended.
+    """
+    if search.interrupted:
+        return "when it was interrupted"
+    if search.closed:  # what the search does not know made the schedule longer
+        return "since its order is proven the shortest as long as nothing waits or runs beside computing"
+    if search.cannot_win:
+        return "since another placement is proven to be better"
+    if search.nothing_to_gain:
+        return "since nothing is left to gain within the digits that it counts"
+    return "when the time was up"
 
 
 def _digit_notes(search: Search, label: str) -> Iterator[str]:
