@@ -566,7 +566,7 @@ class Schedule:
 
     def _shown_transfers(self) -> list[ShownTransfer]:
         """List both ends of each transfer, from the time it was ready until the end of its move, and side actions."""
-        from reports.content import ShownTransfer
+        from reports.content import DOES, ShownTransfer
 
         shown: list[ShownTransfer] = []
         items = self.names_of_items
@@ -580,7 +580,7 @@ class Schedule:
                 if end > start:
                     stage, kind, number = cast("StreamAction", task).action
                     name = f"{stage}{kind}{'' if number is None else items[number] if items else number}"
-                    shown.append(ShownTransfer(device, name, start, start, end))
+                    shown.append(ShownTransfer(device, name, start, start, end, DOES[kind]))
         return sorted(shown, key=lambda each: (each.device, each.start, each.name))
 
     def _held_layers(self) -> Iterator[HeldLayers]:
