@@ -106,6 +106,7 @@ def compare(
     cut: CutChoice = "plan",
     noise: Noise | None = None,
     framework: str | None = None,
+    offload: bool = False,
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
 
@@ -146,6 +147,9 @@ def compare(
     framework : str, optional
         Only what this training framework runs. For one that loads no order from outside nothing is searched; its own
         schedules are also tried with other options and numbers of stages, and the best of each is shown.
+    offload : bool
+        Whether the search chooses which activations are copied to the host; otherwise the ``offload`` of the pipeline
+        says so, as for every published schedule.
 
     Returns
     -------
@@ -168,6 +172,7 @@ def compare(
         progress=progress,
         cut=cut,
         framework=framework,
+        offload=offload,
     )
     exclusions = read_exclusions(exclude)
     own = options.runs_for
@@ -175,6 +180,7 @@ def compare(
     names = _checked(
         pipeline, _published(pipeline, framework) if strategies is None else strategies, engine, exclusions
     )
+    options.refuse_offload(pipeline, searches=optimize)
     if noise is not None:
         noise.refuse_unknown_devices(pipeline.devices)
     compared = choose_baseline(baseline, names, exclusions, pipeline)
