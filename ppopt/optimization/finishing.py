@@ -82,25 +82,29 @@ def finish(search: Search, result: Schedule, notes: Sequence[str], started: floa
         proven=Fraction(search.bound, scale) + (after if search.objective == "makespan" else 0),
         bound_held_by=search.held_by,
         status="optimal" if is_proven else "feasible",
-        ended="" if is_proven else why_ended(search),
+        ended="" if is_proven else why_ended(search, result.pipeline),
         seconds=perf_counter() - started,
         interrupted=search.interrupted,
         notes=(*result.notes, *notes),
     )
 
 
-def why_ended(search: Search) -> str:
+def why_ended(search: Search, pipeline: Pipeline) -> str:
     """Say why a search ended whose schedule is not proven to be the best.
 
     Parameters
     ----------
     search : Search
         Where it ended.
+    pipeline : Pipeline
+        What was searched.
     """
     if search.interrupted:
         return "when it was interrupted"
-    if search.closed:  # what the search does not know made the schedule longer
-        return "since its order is proven the shortest as long as nothing waits or runs beside computing"
+    if search.closed and pipeline.waits:  # by an order that may not be that of the schedule
+        return "since the bound is met as long as nothing waits or runs beside computing"
+    if search.closed:
+        return "since the bound is met by a schedule that is worse under noise"
     if search.cannot_win:
         return "since another placement is proven to be better"
     if search.nothing_to_gain:

@@ -230,7 +230,7 @@ def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> Peri
         "ticks": max(whole.last) - min(whole.first),
         "bound_held_by": search.held_by,
         "status": "optimal" if search.closed else "feasible",
-        "ended": "" if search.closed else why_ended(search),
+        "ended": "" if search.closed else why_ended(search, long.pipeline),
         "seconds": perf_counter() - started,
         "interrupted": search.interrupted,
         "allowed": long.allowed,

@@ -296,10 +296,24 @@ def test_a_result_that_is_not_proven_says_why_its_search_ended() -> None:
     gathered = Pipeline.from_mapping({"devices": 2, "microbatches": 4, "sharding": sharding})
     early = ppopt.optimize(gathered, time_limit=20, workers=1)
     assert early.status == "feasible"
-    assert early.ended == "since its order is proven the shortest as long as nothing waits or runs beside computing"
+    assert early.ended == "since the bound is met as long as nothing waits or runs beside computing"
     assert early.to_dict()["ended"] == early.ended
     proven = ppopt.optimize(Pipeline.from_mapping({"devices": 2, "microbatches": 4}), time_limit=20, workers=1)
     assert (proven.status, proven.ended) == ("optimal", "")
+
+
+def test_a_robust_choice_that_is_not_the_shortest_says_that_another_meets_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = Pipeline.from_mapping({"devices": 2, "microbatches": 4})
+    longer = ppopt.evaluate(pipeline, "1f1b")
+    monkeypatch.setattr("ppopt.optimization.one_search.choose_robust", lambda *_: (longer, "robust: this one"))
+    found = ppopt.optimize(pipeline, time_limit=20, workers=1, robust=ppopt.Noise(operation=0.3))
+    assert found.makespan > (found.bound or 0)
+    assert (found.status, found.ended) == (
+        "feasible",
+        "since the bound is met by a schedule that is worse under noise",
+    )
 
 
 def test_the_line_below_the_table_says_why_the_search_ended() -> None:
