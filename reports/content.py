@@ -18,9 +18,17 @@ from reports.units import Units
 from reports.what_if import WhatIf
 from solver.problem import Placed, Problem
 
+DOES = {
+    "UNSHARD": "gathers parameters",
+    "REDUCE_GRAD": "reduces gradients",
+    "OFFLOAD": "copies to the host",
+    "RELOAD": "copies back from the host",
+}
+"""What each kind of work beside computing does."""
+
 
 class ShownTransfer(NamedTuple):
-    """One end of a transfer, in a schedule whose transfers wait.
+    """One end of a transfer, in a schedule whose transfers wait, or work beside computing.
 
     Attributes
     ----------
@@ -30,6 +38,8 @@ class ShownTransfer(NamedTuple):
         The result that moves, its source and its destination.
     ready, start, end : int
         The moment at which this end could begin, and the start and end of the transfer, in ticks.
+    does : str
+        What it does from its start to its end.
     """
 
     device: int
@@ -37,6 +47,7 @@ class ShownTransfer(NamedTuple):
     ready: int
     start: int
     end: int
+    does: str = "moves"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from reports.numbers import number, percent
-from reports.table import RUNS_IN, aligned, legend, letters, tells_frameworks
+from reports.table import (
+    RESIDENT,
+    RUNS_IN,
+    aligned,
+    differ_in_resident,
+    legend,
+    letters,
+    resident_cell,
+    tells_frameworks,
+)
 from reports.units import Units
 
 
@@ -36,6 +45,8 @@ class PlanRow:
         The number of recomputed layers of each stage.
     runs_in : mapping of str to str, or None
         The letter and the name of each framework that runs the order, if known.
+    resident : int or None
+        How many stages of a device have their parameters at once; None where nothing is sharded, or a file says it.
     """
 
     name: str
@@ -47,6 +58,7 @@ class PlanRow:
     layers: Sequence[int]
     recomputed: Sequence[int]
     runs_in: Mapping[str, str] | None = None
+    resident: int | None = None
 
 
 def plan_table(rows: Sequence[PlanRow], units: Units, width: int | None) -> str:
@@ -61,6 +73,7 @@ def plan_table(rows: Sequence[PlanRow], units: Units, width: int | None) -> str:
     width : int or None
         The number of columns; the layers of each plan then get a line of their own. None for as many as needed.
     """
+    tells = differ_in_resident(rows)
     titles = (
         "",
         "strategy",
@@ -70,10 +83,11 @@ def plan_table(rows: Sequence[PlanRow], units: Units, width: int | None) -> str:
         "gap",
         "status",
         "memory",
+        *([RESIDENT] if tells else []),
         *([RUNS_IN] if tells_frameworks(rows) else []),
     )
     below = units.below(titles)
-    named = [("*" if place == 0 and len(rows) > 1 else "", *_cells(row)) for place, row in enumerate(rows)]
+    named = [("*" if place == 0 and len(rows) > 1 else "", *_cells(row, tells=tells)) for place, row in enumerate(rows)]
     lines = aligned([titles, *below, *named], width)
     cuts, notes = [_cut(row) for row in rows], legend(row.runs_in for row in rows)
     if width is None:
@@ -97,7 +111,7 @@ def _bodies(lines: Sequence[str], rows: int) -> list[list[str]]:
     return whole if len(whole) == rows else [[line] for line in lines]
 
 
-def _cells(row: PlanRow) -> tuple[str, ...]:
+def _cells(row: PlanRow, *, tells: bool) -> tuple[str, ...]:
     bound = row.bound or None
     return (
         row.name,
@@ -107,6 +121,7 @@ def _cells(row: PlanRow) -> tuple[str, ...]:
         "" if bound is None else percent((row.makespan - bound) / row.makespan),
         row.status,
         number(row.peak_memory),
+        *([resident_cell(row)] if tells else []),
         *([] if row.runs_in is None else [letters(row.runs_in)]),
     )
 

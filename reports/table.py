@@ -144,9 +144,9 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
     if any(row.communication is not None for row in rows):
         titles = (*titles, WAITING)
         figures = [(*cells, _waiting(row)) for row, cells in zip(rows, figures, strict=True)]
-    if _differ_in_resident(rows):
+    if differ_in_resident(rows):
         titles = (*titles, RESIDENT)
-        figures = [(*cells, _resident(row)) for row, cells in zip(rows, figures, strict=True)]
+        figures = [(*cells, resident_cell(row)) for row, cells in zip(rows, figures, strict=True)]
     named = [(_mark(row, row in best), row.name, *cells) for row, cells in zip(rows, figures, strict=True)]
     header = ("", "strategy", *titles)
     cells = [header, *rows[0].units.below(header), *named]
@@ -189,12 +189,21 @@ RESIDENT = "resident"
 """The title of the column for the number of stages that have their parameters at once."""
 
 
-def _differ_in_resident(rows: Sequence[Row]) -> bool:
+class KeepsGathered(Protocol):
+    """Something that may say how many stages of a device have their parameters at once."""
+
+    @property
+    def resident(self) -> int | None:
+        """The number."""
+
+
+def differ_in_resident(rows: Sequence[KeepsGathered]) -> bool:
     """Return whether schedules keep different numbers of stages gathered, as each chooses with ``resident: auto``."""
     return len({row.resident for row in rows} - {None}) > 1
 
 
-def _resident(row: Row) -> str:
+def resident_cell(row: KeepsGathered) -> str:
+    """Write how many stages a schedule keeps gathered."""
     return "" if row.resident is None else str(row.resident)
 
 
@@ -247,13 +256,13 @@ def ranking_cells(rows: Sequence[Row], bound: float | None, baseline: Row | None
     compared = [versus(baseline)] if baseline is not None else []
     waiting = [WAITING] if any(row.communication is not None for row in rows) else []
     runs_in = [RUNS_IN] if tells_frameworks(rows) else []
-    resident = [RESIDENT] if _differ_in_resident(rows) else []
+    resident = [RESIDENT] if differ_in_resident(rows) else []
     titles = ("", "strategy", "makespan", *compared, *_BOUNDED, *waiting, *resident, *runs_in)
     cells: list[tuple[str, ...]] = [titles]
     for row in rows:
         value, *figures = _bounded_cells(row, of_own=True)[:-1]
         figures[-1] = "optimal" if row.status == "optimal" else figures[-1]
-        figures += [_waiting(row)] * len(waiting) + [_resident(row)] * len(resident)
+        figures += [_waiting(row)] * len(waiting) + [resident_cell(row)] * len(resident)
         figures += [letters(row.runs_in)] * len(runs_in)
         cells.append((_mark(row, row in best), row.name, value, *_compared(row.value, baseline), *figures))
     if bound is not None:

@@ -81,6 +81,7 @@ _EPILOG = (
     default=None,
     help="Let the search run a forward and a backward in one block.  [default: where blocks save time]",
 )
+@click.option("--offload", is_flag=True, help="Let the search choose what is copied to the host and back.")
 @click.option(
     "--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds for each configuration."
 )

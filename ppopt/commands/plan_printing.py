@@ -85,6 +85,7 @@ def _row(plan: Plan) -> PlanRow:
         layers=plan.layers_per_stage,
         recomputed=plan.recomputed_per_stage,
         runs_in=plan.schedule.table_row().runs_in or {},
+        resident=plan.schedule.resident,
     )
 
 

@@ -231,8 +231,9 @@ def together(named: Iterable[tuple[str, str]], of_one: Callable[[str, str], str]
 
 def _search_line(schedule: Schedule) -> str:
     pipeline = schedule.pipeline
+    ended = f", {schedule.ended}" if schedule.ended else ""
     text = (
-        f"{schedule.strategy}: {schedule.status} after {schedule.seconds:.1f} s "
+        f"{schedule.strategy}: {schedule.status} after {schedule.seconds:.1f} s{ended} "
         f"({counted(pipeline.devices, 'device')}, {counted(pipeline.stages or 0, 'stage')}, "
         f"{counted(pipeline.microbatches, 'microbatch')}); runs in "
         + (listed(each.name for each in schedule.runs_in) or "no framework known here")

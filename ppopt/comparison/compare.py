@@ -71,6 +71,9 @@ SHORTEST_SEARCH_OF_MANY = 6
 FEWEST_PACES = 3
 """Evaluations needed before the fastest one is trusted: the first ones may include loading libraries."""
 
+ENOUGH_OPS = 5_000
+"""With more operations, one evaluation is trusted alone."""
+
 ALWAYS_FOR_SEARCH = 0.3
 """Seconds by which a search may exceed its time before it is left out; keeps every search of a small pipeline."""
 
@@ -103,6 +106,7 @@ def compare(
     cut: CutChoice = "plan",
     noise: Noise | None = None,
     framework: str | None = None,
+    offload: bool = False,
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
 
@@ -143,6 +147,9 @@ def compare(
     framework : str, optional
         Only what this training framework runs. For one that loads no order from outside nothing is searched; its own
         schedules are also tried with other options and numbers of stages, and the best of each is shown.
+    offload : bool
+        Whether the search chooses which activations are copied to the host; otherwise the ``offload`` of the pipeline
+        says so, as for every published schedule.
 
     Returns
     -------
@@ -165,6 +172,7 @@ def compare(
         progress=progress,
         cut=cut,
         framework=framework,
+        offload=offload,
     )
     exclusions = read_exclusions(exclude)
     own = options.runs_for
@@ -172,6 +180,7 @@ def compare(
     names = _checked(
         pipeline, _published(pipeline, framework) if strategies is None else strategies, engine, exclusions
     )
+    options.refuse_offload(pipeline, searches=optimize)
     if noise is not None:
         noise.refuse_unknown_devices(pipeline.devices)
     compared = choose_baseline(baseline, names, exclusions, pipeline)
@@ -447,7 +456,8 @@ class _ComparisonSoFar:
 
     def _why_not_searched(self, pipeline: Pipeline, name: str, options: SearchOptions) -> str:
         """Say why even the shortest search of a placement would take too long; empty if it would not."""
-        if len(self.paces) < FEWEST_PACES:
+        is_large = any(len(each.problem.tasks) > ENOUGH_OPS for each in self.schedules)
+        if len(self.paces) < FEWEST_PACES and not (self.paces and is_large):
             return ""
         with suppress(InputError, InfeasibleError, TimeTooShortError):  # the search says so itself, at once
             cut, _ = searched_cut(pipeline, name, options, shares=len(options.placements))

@@ -306,6 +306,11 @@ def _figures(schedule: Schedule, ladder: Ladder) -> dict[str, Any]:
     }
 
 
+def _result_of_search(schedule: Schedule) -> str:
+    ended = f", {schedule.ended}" if schedule.ended else ""
+    return f"{schedule.strategy} {schedule.status} after {schedule.seconds:.1f} s{ended}"
+
+
 def _resident(schedule: Schedule) -> int | str:
     assert schedule.pipeline.sharding is not None
     return schedule.pipeline.sharding.resident
@@ -340,7 +345,7 @@ def _search_sentences(comparison: Comparison) -> Iterable[str]:
         )
         return
     if found:
-        results = ", ".join(f"{each.strategy} {each.status} after {each.seconds:.1f} s" for each in found)
+        results = "; ".join(_result_of_search(each) for each in found)
         yield f"Searched placements: {', '.join(comparison.searched)}; {results}."
     if comparison.interrupted:
         yield "The search was interrupted: these are the best schedules found so far."

@@ -13,7 +13,7 @@ from fractions import Fraction
 from time import perf_counter
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from ppopt.cutting.fixed_order import FixedOrder, read_order
+from ppopt.cutting.fixed_order import FixedOrder, length_within_memory, read_order
 from ppopt.cutting.order_as_partition import (
     Orders,
     Recompute,
@@ -32,7 +32,6 @@ from solver.partitioning.longest_path import Replay
 from solver.partitioning.problem import Split
 from solver.partitioning.solve import Answer, best_split, quick_split
 from solver.partitioning.splits import InfeasibleSplitError
-from solver.search.sweep import Sweeper
 from strategies.language.orders import make_orders
 from strategies.language.registry import Strategy
 from strategies.model.cuts import ByKind, Counts
@@ -40,7 +39,6 @@ from strategies.model.layers import Layers
 from strategies.model.numbers import shown
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
-from strategies.problem.dependencies import build_problem, split_as_in
 
 PlanStatus: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
 """Proven best; found, but maybe not the best; no cut fits the memory, proven; nothing found in time."""
@@ -347,13 +345,7 @@ class _Search:
 
     def _exactly(self, cut: Counts, again: ByKind | None, orders: Orders) -> Fraction | None:
         """Replay a cut in exact arithmetic; None if it exceeds the memory."""
-        pipeline = self.order.pipeline.without_waiting().with_cut(cut, again)
-        problem = build_problem(pipeline, self.order.placement, split_as_in(orders))
-        sweeper = Sweeper(problem)
-        makespan = sweeper.objective(orders, "makespan")
-        if makespan is None or not sweeper.fits_memory(orders):
-            return None
-        return Fraction(makespan, problem.ticks_per_unit) + pipeline.after
+        return length_within_memory(self.order.pipeline.with_cut(cut, again), self.order.placement, orders)
 
     def _each_uniform(self) -> None:
         """Try each number of layers recomputed on all stages, then return to the numbers left open.

@@ -16,12 +16,14 @@ from ppopt.cutting.order_as_partition import (
 from ppopt.cutting.order_dependence import depends_on_costs
 from ppopt.schedules.order_files import read_named
 from solver.errors import InputError
+from solver.search.sweep import Sweeper
 from strategies.given_model.stages import GivenModel
 from strategies.language.orders import make_orders, parse_strategy
 from strategies.language.registry import Strategy
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.given_order import GivenOrder
+from strategies.problem.dependencies import build_problem, split_as_in
 
 MOST_STAGES = 1024
 """The most stages: the data kept for a cut grows with their square."""
@@ -134,6 +136,23 @@ def read_order(pipeline: Pipeline, strategy: Any, *, stages: int | None = None) 
     options = {key: value for key, value in options.items() if key != "stages"}
     placement, orders = make_orders(found, cut, options)
     return FixedOrder(named, cut, placement, orders, found, options)
+
+
+def length_within_memory(pipeline: Pipeline, placement: Placement, orders: Orders) -> Fraction | None:
+    """Replay orders exactly, transfers waiting for nothing; None if they exceed the memory.
+
+    Parameters
+    ----------
+    pipeline, placement, orders
+        What is replayed, on the cut of the pipeline.
+    """
+    pipeline = pipeline.without_waiting()
+    problem = build_problem(pipeline, placement, split_as_in(orders))
+    sweeper = Sweeper(problem)
+    makespan = sweeper.objective(orders, "makespan")
+    if makespan is None or not sweeper.fits_memory(orders):
+        return None
+    return Fraction(makespan, problem.ticks_per_unit) + pipeline.after
 
 
 def _refuse_many_stages(pipeline: Pipeline) -> None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
-from ppopt.cutting.fixed_order import FixedOrder, read_order
+from ppopt.cutting.fixed_order import FixedOrder, length_within_memory, read_order
 from ppopt.cutting.least_memory import missing_for_one, why_infeasible
-from ppopt.cutting.order_as_partition import write_partition
+from ppopt.cutting.order_as_partition import Orders, write_partition
 from solver.deadline import OutOfTimeError, is_over
 from solver.errors import InputError, TimeTooShortError
 from solver.partitioning.solve import quick_split
 from solver.partitioning.splits import InfeasibleSplitError
 from strategies.given_model.stages import GivenModel
 from strategies.language.orders import make_orders
-from strategies.language.registry import all_strategies
+from strategies.language.registry import Strategy, all_strategies
 from strategies.model.cuts import Counts
 from strategies.model.pipeline import Pipeline
-from strategies.model.placements import Placement
+from strategies.model.placements import Placement, make_placement
 from strategies.order_files.given_order import GivenOrder
 
 MOST_FOR_QUICK_CUT = 20_000
@@ -201,12 +202,28 @@ def cut_of_published(pipeline: Pipeline, placement: Placement, seconds: float) -
     tuple of int or None
         None if none of them runs on it.
     """
-    found: list[tuple[bool, Fraction, Counts]] = []
-    until = perf_counter() + seconds
-    for strategy in all_strategies().values():
+    found = _published(pipeline, placement, perf_counter() + seconds, all_strategies().values())
+    return found[0].cut if found else None
+
+
+class _OnItsOwn(NamedTuple):
+    """A published schedule with a quick cut of its own; the least is the best."""
+
+    exceeds: bool
+    length: Fraction
+    cut: Counts
+    orders: Orders
+
+
+def _published(
+    pipeline: Pipeline, placement: Placement, until: float, strategies: Iterable[Strategy]
+) -> list[_OnItsOwn]:
+    """Cut a model for each published schedule on a placement until the time is up; the shortest comes first."""
+    found: list[_OnItsOwn] = []
+    for strategy in strategies:
         if found and is_over(until):
             break
-        if strategy.placement != placement.name or strategy.requirements.unmet(strategy.name, pipeline):
+        if not _runs_on(strategy, pipeline, placement):
             continue
         with suppress(InputError, InfeasibleSplitError, OverflowError):
             placed, orders = make_orders(strategy, pipeline)
@@ -214,5 +231,51 @@ def cut_of_published(pipeline: Pipeline, placement: Placement, seconds: float) -
                 written = write_partition(pipeline, placement, orders)
                 quick = quick_split(written.problem, over=lambda: is_over(until))
                 cut, _ = written.cut(written.problem.split_of(quick.amounts))
-                found.append((quick.excess > 0, written.in_units(quick.length), cut))
-    return min(found)[-1] if found else None
+                found.append(_OnItsOwn(quick.excess > 0, written.in_units(quick.length), cut, orders))
+    return sorted(found, key=lambda each: each[:3])
+
+
+def _runs_on(strategy: Strategy, pipeline: Pipeline, placement: Placement) -> bool:
+    """Return whether a schedule can run on a placement; with one wave, ``wave`` is ``v``."""
+    devices, stages = pipeline.devices, len(placement.homes[0])
+    needs = strategy.requirements
+    if needs.unmet(strategy.name, pipeline) or not needs.takes_stages(stages, devices):
+        return False
+    return make_placement(strategy.placement, devices, stages, pipeline.microbatches).name == placement.name
+
+
+def shortest_published(
+    pipeline: Pipeline, placement: Placement, seconds: float, *, split_backward: bool
+) -> tuple[Fraction, Counts] | None:
+    """Find the shortest published schedule, overlapped blocks included, on any of their own cuts and the even one.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers, cut evenly into as many stages as the placement has, its microbatches alike.
+    placement : Placement
+        Which device holds which stage.
+    seconds : float
+        After this time, nothing more is tried.
+    split_backward : bool
+        Whether backwards may be I and W.
+
+    Returns
+    -------
+    tuple of (Fraction, tuple of int) or None
+        Its makespan if transfers wait for nothing, and the cut; None if none fits the memory.
+    """
+    until, own = perf_counter() + seconds, perf_counter() + 0.8 * seconds
+    allowed = [each for each in all_strategies().values() if split_backward or not each.splits_backward]
+    made = _published(pipeline, placement, own, sorted(allowed, key=lambda each: not each.overlaps))
+    cuts = dict.fromkeys([pipeline.layers_per_stage or (), *(each.cut for each in made)])
+    pairs = [(each.orders, each.cut) for each in made]
+    pairs += [(each.orders, cut) for each, cut in product(made, cuts) if cut != each.cut]
+    found: list[tuple[Fraction, Counts]] = []
+    for orders, cut in pairs:
+        length = length_within_memory(pipeline.with_cut(cut), placement, orders)
+        if length is not None:
+            found.append((length, cut))
+        if is_over(until):
+            break
+    return min(found) if found else None

@@ -11,6 +11,7 @@ from ppopt.cutting.fixed_order import FixedOrder
 from ppopt.cutting.quick import planned, planned_for_file
 from ppopt.process.garbage import collection_paused
 from ppopt.process.internal_error import InternalError, as_internal
+from ppopt.schedules.communicated import programs_note
 from ppopt.schedules.order_files import read_each, read_named
 from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
@@ -273,6 +274,8 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
         *halves,
     ]
     pipeline = planned_for_file(model, given)
+    if note := programs_note(given, pipeline):
+        notes.append(note)
     if pipeline.feed == "best":
         pipeline = _fed_best(given.name, pipeline, given.placement, given.orders)
         notes.append(f"{given.name} {FED_BEST}")

@@ -73,6 +73,7 @@ class BesideComputing:
         self._made: dict[int, tuple[Orders, CopiedOrder]] = {}
         self._seen: set[tuple[object, ...]] = set()
         self.longest = 0.0
+        self._until = math.inf
 
     @property
     def value(self) -> Fraction | None:
@@ -92,7 +93,7 @@ class BesideComputing:
         deadline : float
             On the clock of `time.perf_counter`.
         """
-        if self.best is None:
+        if self.best is None and self.pipeline.offload is not None:  # without copies, all that a search meets fits
             met = [*islice((each for each in met if self._fits_without(each[1])), 1), *met]
         if not self.options.offload:
             self.cut_short = not self._try_each(met, self._try_by_rule, deadline)
@@ -125,6 +126,7 @@ class BesideComputing:
         self, met: Iterable[tuple[Fraction, Orders]], try_one: Callable[[Orders], object], deadline: float
     ) -> bool:
         """Try each order in some way; return whether the time was enough."""
+        self._until = deadline
         for value, orders in met:
             if self._is_useless(value):
                 continue
@@ -178,12 +180,13 @@ class BesideComputing:
         order = self._copied_order(orders)
         if self._fits_without(orders):
             self.consider(self._replayed(order, order.actions))
-            return
-        if self._closest is None or order.can_fit:
+        elif self._is_over(self._until):
+            self.consider(self._replayed(order, order.rows((USUAL,) * len(order.actions), frozenset())[0]))
+        elif self._closest is None or order.can_fit:
             self._keep(order, order.at_pace(USUAL))
 
     def _try_by_rule(self, orders: Orders) -> None:
-        self.consider(replayed(self.pipeline, self.placement, orders))
+        self.consider(replayed(self.pipeline, self.placement, orders, self._until))
 
     def _keep(self, order: CopiedOrder, choice: Choice) -> None:
         """Remember a choice, and replay it in full if it is the best or the closest so far."""

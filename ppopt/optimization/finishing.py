@@ -34,11 +34,11 @@ class Draft:
         return cls(search.orders, result, perf_counter() - began)
 
 
-def replayed(pipeline: Pipeline, placement: Placement, orders: Orders) -> Schedule:
-    """Replay orders of a search in the pipeline's own terms, and check them."""
+def replayed(pipeline: Pipeline, placement: Placement, orders: Orders, until: float | None = None) -> Schedule:
+    """Replay orders of a search in the pipeline's own terms, and check them; ``until`` as in `replay_orders`."""
     label = f"optimized-{placement.name}"
     actions = pipeline_actions(orders)
-    return replay_orders(label, pipeline, placement, actions, "graph", check_memory=True, searched=True)
+    return replay_orders(label, pipeline, placement, actions, "graph", check_memory=True, searched=True, until=until)
 
 
 def check_result(search: Search, result: Schedule) -> None:
@@ -75,16 +75,41 @@ def finish(search: Search, result: Schedule, notes: Sequence[str], started: floa
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule found so far", *notes)
     notes = (*notes, *_digit_notes(search, result.strategy), *placement_notes(result.pipeline))
+    is_proven = value == Fraction(search.bound, scale)
     return replace(
         result,
         objective=search.objective,
         proven=Fraction(search.bound, scale) + (after if search.objective == "makespan" else 0),
         bound_held_by=search.held_by,
-        status="optimal" if value == Fraction(search.bound, scale) else "feasible",
+        status="optimal" if is_proven else "feasible",
+        ended="" if is_proven else why_ended(search, result.pipeline),
         seconds=perf_counter() - started,
         interrupted=search.interrupted,
         notes=(*result.notes, *notes),
     )
+
+
+def why_ended(search: Search, pipeline: Pipeline) -> str:
+    """Say why a search ended whose schedule is not proven to be the best.
+
+    Parameters
+    ----------
+    search : Search
+        Where it ended.
+    pipeline : Pipeline
+        What was searched.
+    """
+    if search.interrupted:
+        return "when it was interrupted"
+    if search.closed and pipeline.waits:  # by an order that may not be that of the schedule
+        return "since the bound is met as long as nothing waits or runs beside computing"
+    if search.closed:
+        return "since the bound is met by a schedule that is worse under noise"
+    if search.cannot_win:
+        return "since another placement is proven to be better"
+    if search.nothing_to_gain:
+        return "since nothing is left to gain within the digits that it counts"
+    return "when the time was up"
 
 
 def _digit_notes(search: Search, label: str) -> Iterator[str]:

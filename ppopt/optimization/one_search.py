@@ -139,20 +139,22 @@ class _Whole:
         search.proven(self.first_bound(search.problem))
         if self.options.known is not None:
             search.proven(self.options.known)
-        self.draft = Draft.of(search, self.pipeline, placement)
-        keep_for_result(self.draft.seconds, self.long, self.options, limit)
         if self.beside is not None:
             self.start_beside(self.beside)
+            return
+        self.draft = Draft.of(search, self.pipeline, placement)
+        keep_for_result(self.draft.seconds, self.long, self.options, limit)
 
     def start_beside(self, beside: BesideComputing) -> None:
         """See which starts fit with all that runs beside computing; keep time for doing so with what is found."""
         limit = self.limit
-        limit.release(RESULT)  # the best is replayed already
-        limit.keep(COPIES, COPIES.within(max(0.0, limit.deadline - perf_counter())))
         with limit.running(STARTS, STARTS.within(limit.left_of_turn)) as deadline:
             beside.consider_given(self.search.problem, self.options.starts)
             beside.consider_given(self.search.problem, list(beside.published(self.long.strategies)))
             beside.try_all(self.met_so_far(), deadline)
+        keep_for_result(beside.longest, self.long, self.options, limit)
+        limit.release(RESULT)  # the best is replayed already
+        limit.keep(COPIES, COPIES.within(max(0.0, limit.deadline - perf_counter())))
 
     def run_beside(self, beside: BesideComputing) -> None:
         """Choose the order, and what is copied, by replays with all that runs beside computing.
@@ -166,7 +168,7 @@ class _Whole:
         with limit.running(COPIES, max(0.0, limit.deadline - perf_counter())) as deadline:
             beside.try_all(self.met_so_far(), deadline)
             others = beside.within_room if self.pipeline.offload is None else beside.without_copies
-            plain = list(others(search.orders))
+            plain = [] if perf_counter() > deadline else list(others(search.orders))
             for place, pipeline in enumerate(plain):
                 seconds = (deadline - perf_counter()) / (len(plain) - place + 1)
                 if seconds <= beside.longest or self.is_best(beside):
@@ -275,8 +277,7 @@ class _Whole:
             frugal = one_at_a_time(self.placement, self.search.problem, self.pipeline.items.follows.tolist())
             beside.try_one(frugal)
             beside.try_all(self.met_so_far(), perf_counter() + MOMENT)
-        if self.draft is not None:
-            self.limit.finishing = self.draft.seconds
+        self.limit.finishing = beside.longest
         if beside.cut_short:
             what = "its copies" if self.pipeline.offload is not None else "all that runs beside computing"
             self.notes.append(f"not every order that was found was replayed with {what}: {self.limit.used_up}")

@@ -23,7 +23,6 @@ from solver.search.state import Progress
 from solver.states import Objective
 from strategies.given_model.stages import Cut, CutChoice, GivenModel
 from strategies.layouts.runs_in import Framework
-from strategies.model.numbers import shown
 from strategies.model.pipeline import Pipeline
 from strategies.model.plausibility import doubts
 from strategies.problem.search_problem import TWO_WAYS
@@ -148,23 +147,6 @@ def _with_copies_told(best: Schedule, found: Sequence[Schedule]) -> Schedule:
     return replace(best, notes=(*best.notes, note))
 
 
-def _refuse_offload(pipeline: Pipeline, options: SearchOptions) -> None:
-    """Refuse a choice of copies where none can be made."""
-    if not isinstance(options.offload, bool):
-        raise InputError(f"offload: must be True or False; found {shown(options.offload)}")
-    if not options.offload:
-        return
-    if pipeline.offload is None:
-        raise InputError(
-            "offload: chooses what is copied to the host, so the configuration must say how long that takes; "
-            "give it offload: {time: …}"
-        )
-    if pipeline.sharding is not None and pipeline.sharding.resident == "auto":
-        raise InputError("offload: takes a number of sharding.resident; found auto")
-    if options.runs_for is not None and not options.placements:
-        raise InputError(f"offload: chooses the copies of any order, and {options.runs_for.title} loads none")
-
-
 def _best_of(
     pipeline: Pipeline, framework: Framework, options: SearchOptions, limit: TimeLimit
 ) -> Schedule | InfeasibleError:
@@ -220,7 +202,7 @@ def optimize_each(
     Schedule, InfeasibleError, TimeTooShortError or InternalError
         The best found on a placement, or why there is none; of several, also what went wrong on one by our fault.
     """
-    _refuse_offload(pipeline, options)
+    options.refuse_offload(pipeline)
     limit = limit or TimeLimit(options.time_limit)
     if options.runs_for is not None and not options.placements:
         yield _best_of(pipeline, options.runs_for, options, limit)
@@ -231,7 +213,7 @@ def optimize_each(
     seconds = CUT.within(options.time_limit)
     with limit.running(CUT, seconds):
         each = seconds / len(options.placements)
-        cuts = {name: cut_or_none(model, name, options.split_backward, each) for name in options.placements}
+        cuts = {name: cut_or_none(model, name, options.allowed, each) for name in options.placements}
     best: Schedule | None = None
     for place, (name, cut) in enumerate(cuts.items()):
         limit.begin_turn(len(cuts) - place)

@@ -110,6 +110,24 @@ class SearchOptions:
         if self.robust is not None and self.objective != "makespan":
             raise InputError("robust: minimises the mean makespan, so the objective must be makespan, not span")
 
+    def refuse_offload(self, pipeline: Pipeline, *, searches: bool = True) -> None:
+        """Refuse a choice of copies where none can be made, such as where nothing is searched."""
+        if not isinstance(self.offload, bool):
+            raise InputError(f"offload: must be True or False; found {shown(self.offload)}")
+        if not self.offload:
+            return
+        if not searches:
+            raise InputError("offload: chooses the copies of a search, and there is none; allow it (--optimize)")
+        if pipeline.offload is None:
+            raise InputError(
+                "offload: chooses what is copied to the host, so the configuration must say how long that takes; "
+                "give it offload: {time: …}"
+            )
+        if pipeline.sharding is not None and pipeline.sharding.resident == "auto":
+            raise InputError("offload: takes a number of sharding.resident; found auto")
+        if self.runs_for is not None and not self.placements:
+            raise InputError(f"offload: chooses the copies of any order, and {self.runs_for.title} loads none")
+
     @property
     def allowed(self) -> Allowed:
         """What the search may use."""

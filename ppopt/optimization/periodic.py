@@ -10,6 +10,7 @@ from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
+from ppopt.optimization.finishing import why_ended
 from ppopt.optimization.unwritten import Long, Unwritten, least_microbatches, repeats
 from ppopt.process.interrupt import interrupt_noted
 from ppopt.schedules.replaying import replay_orders
@@ -229,6 +230,7 @@ def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> Peri
         "ticks": max(whole.last) - min(whole.first),
         "bound_held_by": search.held_by,
         "status": "optimal" if search.closed else "feasible",
+        "ended": "" if search.closed else why_ended(search, long.pipeline),
         "seconds": perf_counter() - started,
         "interrupted": search.interrupted,
         "allowed": long.allowed,

@@ -169,6 +169,7 @@ class Plan:
             "uniform_k": self.uniform_k,
             "recomputed_per_stage": list(self.recomputed_per_stage),
             "peak_memory": list(self.peak_memory),
+            "resident": self.schedule.resident,
             "even_makespan": self.even_makespan,
             "megatron_layout": self.megatron_layout,
             "megatron_options": list(written["Megatron-Core"].lines),

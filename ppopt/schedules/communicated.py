@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from solver.programs import Queues
 from solver.rendezvous import ProgramTimes, RendezvousDeadlockError, run
 from solver.rendezvous_checker import run_violations
 from solver.replay import timeline
+from strategies.language.orders import make_orders, parse_strategy
 from strategies.lowering.as_program import LoweredPrograms, as_programs
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.at_once import lower_at_once, queues_of_their_own
@@ -100,6 +102,46 @@ class Lowered(NamedTuple):
 _PLACED_BY = {"timed": BY_TIME, "pytorch": "PyTorch", "given": "the file"}
 _PROGRAMS = {"batched": (BATCHED, batched_programs), "megatron": (OVERLAPPED, overlapped_programs)}
 """The schedules for which a framework has a program, and what writes it, by ``p2p`` and ``lowering``."""
+
+
+def program_of(pipeline: Pipeline) -> tuple[str, str]:
+    """Return the key and the value that give some schedules a framework's program; an empty value for none.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With its rule of waiting.
+    """
+    key = "p2p" if pipeline.semantics == "batched" else "lowering"
+    asked = getattr(pipeline, key) if pipeline.semantics in ("batched", "rendezvous") else None
+    return (key, asked) if asked in _PROGRAMS else (key, "")
+
+
+def programs_note(given: GivenOrder, pipeline: Pipeline) -> str:
+    """Say that a file holds the order of a schedule that a framework's program would run; empty if it does not.
+
+    Parameters
+    ----------
+    given : GivenOrder
+        The file: its transfers are placed by time.
+    pipeline : Pipeline
+        In its number of stages.
+    """
+    key, asked = program_of(pipeline)
+    programs = _PROGRAMS[asked][0] if asked else {}
+    rows = [list(order) for order in given.orders]
+    for name, whose in programs.items():
+        strategy, _ = parse_strategy(name)
+        for options in strategy.variants(pipeline):
+            with suppress(InputError):
+                placement, orders = make_orders(strategy, pipeline, options)
+                if placement.homes == given.placement.homes and [list(order) for order in orders] == rows:
+                    label = name + "".join(f":{option}={value}" for option, value in options.items())
+                    return (
+                        f"{given.name}: is the order of {label}, which {key}: {asked} runs as {whose} does; transfers "
+                        f"of a file are placed by time, so name {label} instead of the file to compute that"
+                    )
+    return ""
 
 
 class Order:
@@ -221,11 +263,10 @@ class Order:
         if pipeline.semantics in ("async", "links"):
             rows = lower_at_once(self.orders, self.crossings)
             return Lowered(as_programs(rows, self.placement, self.problem.duration, self.moving), "", "")
-        key = "p2p" if pipeline.semantics == "batched" else "lowering"
-        asked = getattr(pipeline, key) or "timed"
+        key, asked = program_of(pipeline)
         communicators = "rank" if key == "p2p" else pipeline.communicators or DEFAULT_COMMUNICATORS
-        if asked not in _PROGRAMS:
-            lowering = "timed" if self.searched else asked
+        if not asked:
+            lowering = "timed" if self.searched else pipeline.lowering or "timed"
             return Lowered(self.lowered(lowering), communicators, _PLACED_BY[lowering])
         programs, write = _PROGRAMS[asked]
         name = self._published

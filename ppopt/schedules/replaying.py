@@ -15,6 +15,7 @@ from ppopt.schedules.schedule import Schedule, overhead_in_ticks
 from reports.metrics import measure
 from solver.checker import violations
 from solver.counted import counted
+from solver.deadline import is_over
 from solver.errors import InputError
 from solver.problem import Placed, Problem
 from solver.replay import choose_engine, timeline
@@ -45,6 +46,7 @@ def replay_orders(
     given: GivenOrder | None = None,
     searched: bool = False,
     copied: Sequence[Sequence[Token]] | None = None,
+    until: float | None = None,
 ) -> Schedule:
     """Replay given orders: times, check, figures.
 
@@ -66,6 +68,8 @@ def replay_orders(
         Whether a search found them or begins with them: their communication is then placed by time.
     copied : sequence of sequence of token, optional
         The computations of each device with the copies that were chosen, in place of the rule's.
+    until : float, optional
+        With ``resident: auto``: the time of `time.perf_counter` after which the first number that fits is taken.
 
     Raises
     ------
@@ -80,9 +84,13 @@ def replay_orders(
             replay_orders, engine=engine, notes=notes, started=started, check_memory=check_memory, given=given,
             searched=searched, copied=copied,
         )  # fmt: skip
-        return _shortest_that_fits(
-            again(label, each, placement, orders) for each in _with_each_number(pipeline, placement)
-        )
+        numbers = list(_with_each_number(pipeline, placement))
+        made: list[Schedule] = []
+        for each in numbers:
+            made.append(again(label, each, placement, orders))
+            if made[-1].fits and is_over(until):
+                break
+        return _shortest_that_fits(made, "" if len(made) == len(numbers) else ", and the time was up for other numbers")
     problem = build_problem(pipeline, placement, split_as_in(orders))
     chosen = choose_engine(engine, problem)
     try:
@@ -161,14 +169,14 @@ def with_each_resident(schedule: Schedule) -> list[Schedule]:
     return found
 
 
-def _shortest_that_fits(schedules: Iterable[Schedule]) -> Schedule:
+def _shortest_that_fits(schedules: Iterable[Schedule], why: str) -> Schedule:
     """Choose the shortest schedule that fits, and of equally short ones the one that takes least memory."""
     best = min(schedules, key=lambda each: (not each.fits, each.exact_makespan, each.memory_taken))
     sides = best.sides
     if sides is None or sides.order.gathers_as_given or best.pipeline.sharding is None:
         return best
     number = counted(int(best.pipeline.sharding.resident), "stage")
-    return replace(best, notes=(*best.notes, f"{best.strategy} keeps at most {number} gathered{CHOSEN}"))
+    return replace(best, notes=(*best.notes, f"{best.strategy} keeps at most {number} gathered{why}{CHOSEN}"))
 
 
 def _makespan(problem: Problem, rows: Sequence[Placed]) -> Fraction:

@@ -109,6 +109,8 @@ class Schedule:
         that it is compared with.
     interrupted : bool
         Whether Ctrl-C ended the search.
+    ended : str
+        When or why a search ended that did not prove its schedule to be the best; empty for all others.
     notes : tuple of str
         Notes for the user about this schedule, e.g. that the model was re-partitioned.
     problem : Problem
@@ -148,6 +150,7 @@ class Schedule:
     bound_held_by: Bound | None = None
     allowed: Allowed = field(default_factory=Allowed)
     interrupted: bool = False
+    ended: str = ""
     notes: tuple[str, ...] = ()
     unhindered_makespan: Fraction | None = None
     transfers: Mapping[Op, Transferred] = field(default_factory=dict)
@@ -408,6 +411,7 @@ class Schedule:
             "engine": self.engine,
             "runs_in": [framework.name for framework in self.runs_in],
             "seconds": self.seconds,
+            "ended": self.ended,
             "notes": list(self.notes),
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
             **self._side_values(),
@@ -562,7 +566,7 @@ class Schedule:
 
     def _shown_transfers(self) -> list[ShownTransfer]:
         """List both ends of each transfer, from the time it was ready until the end of its move, and side actions."""
-        from reports.content import ShownTransfer
+        from reports.content import DOES, ShownTransfer
 
         shown: list[ShownTransfer] = []
         items = self.names_of_items
@@ -576,7 +580,7 @@ class Schedule:
                 if end > start:
                     stage, kind, number = cast("StreamAction", task).action
                     name = f"{stage}{kind}{'' if number is None else items[number] if items else number}"
-                    shown.append(ShownTransfer(device, name, start, start, end))
+                    shown.append(ShownTransfer(device, name, start, start, end, DOES[kind]))
         return sorted(shown, key=lambda each: (each.device, each.start, each.name))
 
     def _held_layers(self) -> Iterator[HeldLayers]:

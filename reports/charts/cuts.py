@@ -82,13 +82,14 @@ def device_memory_chart(section: Section) -> alt.LayerChart:
         color=alt.Color("share:N", scale=colours, sort=held, title=None, legend=alt.Legend(orient="top")),
         tooltip=[alt.Tooltip("share:N"), *tooltips("device", "memory", "peak", "limit", section=section)],
     )
-    limits = (
-        base.transform_filter("isValid(datum.limit)")
-        .mark_tick(thickness=2, color=palette.OVER_LIMIT, bandSize=rows_of_devices(_devices(shown)) // _devices(shown))
-        .encode(y=y, x="limit:Q")
-    )
+    layers = [bars]
+    if any(each["limit"] is not None for each in records):  # an axis of nothing makes Vega warn
+        tick = base.transform_filter("isValid(datum.limit)").mark_tick(
+            thickness=2, color=palette.OVER_LIMIT, bandSize=rows_of_devices(_devices(shown)) // _devices(shown)
+        )
+        layers.append(tick.encode(y=y, x="limit:Q"))
     chart: alt.LayerChart = alt.LayerChart(
-        layer=[bars, limits], width="container", height=rows_of_devices(_devices(shown))
+        layer=layers, width="container", height=rows_of_devices(_devices(shown))
     ).add_params(chosen)
     return chart
 

@@ -194,15 +194,15 @@ def _part(name: str, time: float, unit: str) -> str:
 
 
 def transfer_rows(presented: Presented) -> list[dict[str, Any]]:
-    """Make the rows of the transfer lines: one while an end waits for the other, and one while the data moves."""
+    """Make the rows of the thin lines: one while an end waits for the other, and one while the data moves."""
     rows: list[dict[str, Any]] = []
     scale = presented.problem.ticks_per_unit
-    for device, name, *moments in presented.transfers:
+    for device, name, *moments, does in presented.transfers:
         ready, start, end = (moment / scale for moment in moments)
         place = {"device": device, "transfer": name, "top": device + LINE_TOP, "bottom": device + LINE_BOTTOM}
         if start > ready:
             rows.append({**place, "state": "waits", "start": ready, "end": start})
-        rows.append({**place, "state": "moves", "start": start, "end": end})
+        rows.append({**place, "state": does, "start": start, "end": end})
     return rows
 
 

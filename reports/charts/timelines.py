@@ -141,7 +141,7 @@ def timeline_layers(
     )
     lines = (
         alt.Chart(transfers)
-        .mark_rect(fill=palette.TRANSFERS, fillOpacity=alt.ExprRef("datum.state == 'moves' ? 1 : 0.3"), aria=False)
+        .mark_rect(fill=palette.TRANSFERS, fillOpacity=alt.ExprRef("datum.state == 'waits' ? 0.3 : 1"), aria=False)
         .encode(x=x, x2="end:Q", y=y, y2="bottom:Q", tooltip=[alt.Tooltip("transfer:N"), alt.Tooltip("state:N")])
         .transform_filter(visible)
     )

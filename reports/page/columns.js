@@ -68,7 +68,7 @@
   function transfers({ transfers: each, scale, origin }) {
     const starts = sums(each.start);
     return starts.map((start, at) => ({
-      device: each.device[at], transfer: each.name[at], ready: (origin + start - each.waited[at]) / scale,
+      device: each.device[at], transfer: each.name[at], does: each.does[at], ready: (origin + start - each.waited[at]) / scale,
       start: (origin + start) / scale, end: (origin + start + each.length[at]) / scale,
     }));
   }

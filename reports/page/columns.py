@@ -213,7 +213,7 @@ def _waits(presented: Presented, ticks: _Thinned, leads: Numbers) -> dict[str, l
 
 
 def _transfers(presented: Presented, ticks: _Thinned, first: int) -> dict[str, list[Any]]:
-    """Write the ends of transfers: names, devices, and when each began, with the time before and after that."""
+    """Write the ends of transfers: names, devices, what each does, when it began, the time before and after that."""
     every = presented.transfers
     ready, start, end = (
         ticks.of(integers(getattr(each, name) - first for each in every)) for name in ("ready", "start", "end")
@@ -221,6 +221,7 @@ def _transfers(presented: Presented, ticks: _Thinned, first: int) -> dict[str, l
     return {
         "device": [each.device for each in every],
         "name": [each.name for each in every],
+        "does": [each.does for each in every],
         "start": _distances(start),
         "waited": (start - ready).tolist(),
         "length": (end - start).tolist(),

@@ -368,10 +368,13 @@
     }
 
     wordsOfTransfer(moves, time) {
-      const found = moves.find((each) => time >= Math.min(each.ready, each.start) && time <= each.end);
-      if (!found) return null;
-      const [state, from, to] = time < found.start ? ["waits", found.ready, found.start] : ["moves", found.start, found.end];
-      return [found.transfer, `${state} ${page.number(from)} to ${page.withUnit(to, this.timeline.unit)}`];
+      const here = moves.filter((each) => time >= Math.min(each.ready, each.start) && time <= each.end);
+      return here.length ? here.flatMap((each) => this.wordsOfOne(each, time)) : null;
+    }
+
+    wordsOfOne({ transfer, does, ready, start, end }, time) {
+      const [state, from, to] = time < start ? ["waits", ready, start] : [does, start, end];
+      return [transfer, `${state} from ${page.number(from)} to ${page.withUnit(to, this.timeline.unit)}`];
     }
   }
 

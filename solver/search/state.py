@@ -278,9 +278,11 @@ class Search:
             self._has_news = False
             self._show()
         ended = self.interrupted or self.closing or self.infeasible or self.cannot_win
-        return ended or self._nothing_to_gain() or perf_counter() >= self.deadline
+        return ended or self.nothing_to_gain or perf_counter() >= self.deadline
 
-    def _nothing_to_gain(self) -> bool:
+    @property
+    def nothing_to_gain(self) -> bool:
+        """Whether the best schedule is so close to the bound that the tools cannot tell the difference."""
         return self.best is not None and (self.best - self.bound) * NEGLIGIBLE <= self.best
 
     @property

@@ -84,8 +84,8 @@ def assert_the_same(sheet: Sheet, schedule: Schedule) -> None:
         assert NUMBER.sub("", told) == NUMBER.sub("", expected[lead])
         numbers, known = (list(map(value, NUMBER.findall(text))) for text in (told, expected[lead]))
         assert numbers == pytest.approx(known, rel=1e-6)
-    assert [[each["device"], each["transfer"]] for each in found["transfers"]] == [
-        [each.device, each.name] for each in shown.transfers
+    assert [[each["device"], each["transfer"], each["does"]] for each in found["transfers"]] == [
+        [each.device, each.name, each.does] for each in shown.transfers
     ]
     for name in ("ready", "start", "end"):
         times = [getattr(each, name) / scale for each in shown.transfers]

@@ -12,7 +12,15 @@ import pytest
 import ppopt
 from ppopt.comparison.comparison import Comparison
 from reports.charts import palette
-from reports.charts.timeline_layout import MOST_ROWS, OVER_COLOUR, STRIP_BOTTOM, STRIP_TOP, row_height
+from reports.charts.timeline_layout import (
+    LINE_BOTTOM,
+    LINE_TOP,
+    MOST_ROWS,
+    OVER_COLOUR,
+    STRIP_BOTTOM,
+    STRIP_TOP,
+    row_height,
+)
 from reports.page.columns import columns, packed
 from tests.evaluated import pipeline
 from tests.reports.browser import Opener, Plot, Sheet, page_of
@@ -384,3 +392,23 @@ def test_of_28_long_timelines_with_raw_floats_a_page_has_4_megabytes(folder: Pat
     assert len(schedule.rows) == 98_304
     without_timelines = 1_000_000
     assert 28 * len(packed(columns(schedule.presented()))) < 4_000_000 - without_timelines
+
+
+def test_the_thin_row_says_what_each_piece_of_work_beside_computing_does(open_page: Opener, folder: Path) -> None:
+    """Everything there was said to move."""
+    sharding = {"all_gather": 0.75, "reduce_scatter": 0.75, "resident": 1}
+    made = published("interleaved", stages=8, sharding=sharding, offload={"time": 0.5})
+    sheet = open_page(page_of(folder, made))
+    (key,) = sheet.timelines
+    schedule = made.schedules[0]
+    plot = plot_of(sheet, key, schedule)
+    said = {"UNSHARD": "gathers parameters", "REDUCE_GRAD": "reduces gradients"}
+    said |= {"OFFLOAD": "copies to the host", "RELOAD": "copies back from the host"}
+    scale = schedule.problem.ticks_per_unit
+    for kind, does in said.items():
+        each = next(each for each in schedule.presented().transfers if kind in each.name and each.start > 8 * scale)
+        middle = plot.x((each.start + each.end) / 2 / scale)
+        sheet.page.mouse.move(*sheet.to_screen(key, (middle, plot.y(each.device + (LINE_TOP + LINE_BOTTOM) / 2))))
+        sheet.page.wait_for_selector("#tip:not([hidden])", timeout=20_000)
+        sheet.settle()
+        assert f"{does} from " in " ".join(sheet.page.locator("#tip > *").all_text_contents())

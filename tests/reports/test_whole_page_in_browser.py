@@ -121,6 +121,15 @@ def test_a_page_is_at_most_6000_pixels_high_at_first(open_page: Opener, page: Ca
     assert open_page(page(kind), is_open=False).ask("document.documentElement.scrollHeight") <= 6_000
 
 
+@pytest.mark.parametrize("memory", ["{limit: [40, 41, 42, 43]}", "{}"])
+def test_a_page_of_layers_warns_of_nothing(open_page: Opener, folder: Path, memory: str) -> None:
+    """Without a limit, Vega warned of the infinite extent of its axis; each page that is opened is checked for that."""
+    path, config = folder / "unlimited.html", folder / "unlimited.yaml"
+    config.write_text(LAYERS.replace("{limit: 40, unit: GiB}", memory))
+    run("compare", "-c", str(config), "--strategies", "1f1b", "--no-optimize", "--report", str(path))
+    open_page(path).ask("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+
+
 @pytest.mark.slow
 def test_a_large_page_is_no_higher(open_page: Opener, folder: Path) -> None:
     path = folder / "large.html"

@@ -74,6 +74,16 @@ def test_a_search_for_which_there_is_no_time_is_left_out_by_name(monkeypatch: py
     assert made.searched == ()
 
 
+def test_one_evaluation_of_many_operations_shows_that_there_is_no_time_to_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ppopt.comparison.compare.ENOUGH_OPS", 50)
+    monkeypatch.setattr("ppopt.comparison.compare.SHORTEST_SEARCH_OF_MANY", 1e9)
+    made = ppopt.compare(MODEL, ["1f1b"], placement="linear", time_limit=0)
+    assert [name for name, _ in made.left_out] == ["optimized-linear"]
+    assert made.searched == ()
+
+
 def test_a_model_is_cut_once_for_the_bound_and_the_search_of_a_placement() -> None:
     layers = [
         {"name": "block", "count": 13, "forward": 1, "backward": 2},

@@ -197,3 +197,40 @@ def test_a_choice_needs_a_time_of_copies() -> None:
     pipeline = Pipeline.from_mapping({**FOUR, "offload": None})
     with pytest.raises(InputError, match=r"^offload: chooses what is copied"):
         ppopt.optimize(pipeline, offload=True, time_limit=1)
+
+
+COMPARED = {**FOUR, "times": {"forward": 1, "backward": 2}, "memory": {"limit": 3}}
+
+
+def test_a_comparison_lets_its_search_choose_what_is_copied() -> None:
+    pipeline = Pipeline.from_mapping(COMPARED)
+    copied, lengths = [], []
+    for offload in (False, True):
+        made = ppopt.compare(pipeline, ["1f1b"], placement="linear", offload=offload, time_limit=4, workers=1)
+        (found,) = [each for each in made.schedules if each.is_searched]
+        assert found.fits
+        copied.append(sum(found.offloaded))
+        lengths.append(found.makespan)
+    assert copied[1] < copied[0]
+    assert lengths[1] <= lengths[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"offload": None}, {}, r"offload: chooses what is copied to the host, so the configuration must say"),
+        (
+            {},
+            {"optimize": False},
+            r"offload: chooses the copies of a search, and there is none; allow it \(",
+        ),
+        ({}, {"framework": "megatron"}, r"offload: chooses the copies of any order, and .* loads none"),
+        ({}, {"offload": "yes"}, r"offload: must be True or False; found 'yes'"),
+    ],
+)
+def test_a_comparison_refuses_a_choice_of_copies_where_none_can_be_made(
+    changes: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    pipeline = Pipeline.from_mapping({key: value for key, value in {**COMPARED, **changes}.items() if value})
+    with pytest.raises(InputError, match=message):
+        ppopt.compare(pipeline, ["1f1b"], **{"offload": True, "time_limit": 1, **options})

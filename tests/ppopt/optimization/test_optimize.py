@@ -287,3 +287,37 @@ def test_files_are_written(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["t.csv", "t.json"]
     assert "device 1" in result.stdout
+
+
+def test_a_result_that_is_not_proven_says_why_its_search_ended() -> None:
+    tight = Pipeline.from_mapping({"devices": 4, "microbatches": 12, "memory": {"limit": 2}})
+    late = ppopt.optimize(tight, time_limit=0, workers=1)
+    assert (late.status, late.ended) == ("feasible", "when the time was up")
+    sharding = {"all_gather": 0.2, "reduce_scatter": 0.2}
+    gathered = Pipeline.from_mapping({"devices": 2, "microbatches": 4, "sharding": sharding})
+    early = ppopt.optimize(gathered, time_limit=20, workers=1)
+    assert early.status == "feasible"
+    assert early.ended == "since the bound is met as long as nothing waits or runs beside computing"
+    assert early.to_dict()["ended"] == early.ended
+    proven = ppopt.optimize(Pipeline.from_mapping({"devices": 2, "microbatches": 4}), time_limit=20, workers=1)
+    assert (proven.status, proven.ended) == ("optimal", "")
+
+
+def test_a_robust_choice_that_is_not_the_shortest_says_that_another_meets_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = Pipeline.from_mapping({"devices": 2, "microbatches": 4})
+    longer = ppopt.evaluate(pipeline, "1f1b")
+    monkeypatch.setattr("ppopt.optimization.one_search.choose_robust", lambda *_: (longer, "robust: this one"))
+    found = ppopt.optimize(pipeline, time_limit=20, workers=1, robust=ppopt.Noise(operation=0.3))
+    assert found.makespan > (found.bound or 0)
+    assert (found.status, found.ended) == (
+        "feasible",
+        "since the bound is met by a schedule that is worse under noise",
+    )
+
+
+def test_the_line_below_the_table_says_why_the_search_ended() -> None:
+    given = ["--devices", "4", "--microbatches", "12", "--memory-limit", "2", "--time-limit", "0"]
+    text = " ".join(CliRunner().invoke(cli, ["optimize", *given]).stdout.split())
+    assert " s, when the time was up (4 devices, " in text

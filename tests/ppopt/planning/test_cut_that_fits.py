@@ -18,6 +18,7 @@ import ppopt
 import ppopt.cutting.quick
 from ppopt import InfeasibleError, Pipeline, TimeTooShortError
 from ppopt.cutting.quick import planned_for_search
+from ppopt.optimization.cuts import planned
 from solver.deadline import OutOfTimeError
 from strategies.model.placements import PLACEMENTS, make_placement
 
@@ -161,7 +162,7 @@ def test_without_the_time_to_look_at_other_cuts_nothing_is_called_infeasible(mon
     def late(*_: object) -> None:
         raise OutOfTimeError
 
-    monkeypatch.setattr("ppopt.optimization.cuts._planned_once", planned_for_search)  # no cut of another test
+    monkeypatch.setattr("ppopt.optimization.cuts._planned_once", planned)  # no cut of another test
     monkeypatch.setattr("ppopt.cutting.least_memory_cut.roomiest_cut", late)
     with pytest.raises(TimeTooShortError, match=r"no schedule found: with layers_per_stage \[2, 1\] device 0 needs"):
         ppopt.optimize(Pipeline.from_mapping(SPLIT_OPEN), placement="bidirectional", time_limit=1, workers=1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import ppopt
 from ppopt import Pipeline
+from tests.running import call_ppopt
 
 LAYERS = [
     {"name": "embedding", "forward": 0.1, "backward": 0.2, "static": 2},
@@ -81,3 +85,22 @@ def test_what_is_said_of_a_limit_names_the_limit_of_the_user() -> None:
 def test_a_plan_refuses_to_prove_a_limit_with_offload() -> None:
     with pytest.raises(ppopt.InputError, match=r"^offload: plan counts whole activations"):
         ppopt.plan(model(30, offload={"time": {"embedding": 0.1, "decoder": 0.1}}), ["1f1b"], time_limit=2)
+
+
+def test_the_table_of_plans_tells_how_many_stages_each_keeps_gathered(tmp_path: Path) -> None:
+    """With two stages on a device, zb-v keeps both; 1f1b has only one."""
+    decoder = {"name": "decoder", "count": 4, "forward": 1, "backward": 2}
+    sharding = {"all_gather": {"decoder": 0.8}, "resident": "auto"}
+    given = {"devices": 2, "microbatches": 4, "layers": [decoder], "sharding": sharding}
+    file = tmp_path / "sharded.yaml"
+    file.write_text(yaml.safe_dump(given))
+    run = ["plan", "1f1b", "zb-v", "-c", str(file), "--time-limit", "5"]
+    text = call_ppopt(*run).stdout
+    titles, *lines = text.splitlines()
+    assert titles.split()[6:8] == ["memory", "resident"]
+    rows = {words[0]: words for line in lines if (words := line.replace("*", " ").split())[:1] in (["1f1b"], ["zb-v"])}
+    plans = {each["strategy"]: each for each in json.loads(call_ppopt(*run, "--format", "json").stdout)["plans"]}
+    assert {plan["resident"] for plan in plans.values()} == {1, 2}
+    assert {name: words[7] for name, words in rows.items()} == {
+        name: str(plan["resident"]) for name, plan in plans.items()
+    }
