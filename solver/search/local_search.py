@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -108,7 +109,8 @@ def improve(
     stop : callable, optional
         Called every few hundredths of a second; the search stops when it returns True.
     seed : int
-        Seed of all random numbers. Two runs with one seed differ only in how far they get in their time.
+        Seed of all random numbers. Two runs with one seed differ only in how far they get in their time, and in the
+        last round, which is as long as fits.
     on_solution : callable, optional
         Called with the length and the orders of each better schedule.
     objective : {"makespan", "span"}
@@ -178,6 +180,8 @@ class LocalSearch:
         self.elite: list[tuple[int, Tokens]] = []
         self.rounds = 0
         self.round: Round | None = None  # the one under way
+        self.ends = inf  # when no time is left for another turn
+        self.other: Tokens | None = None  # a start that is not the best
         self.per_move: float | None = None  # measured seconds per move
         self.mean = max(1, sum(problem.duration) // max(1, self.size))
         self.has_joint = len(problem.modes) > len(problem.chains)
@@ -205,7 +209,7 @@ class LocalSearch:
         other = LocalSearch(self.problem, seed, self.span)
         if not other.is_jitted:
             return self
-        other.elite = self.elite
+        other.elite, other.other = self.elite, self.other
         return other
 
     def improve(
@@ -215,10 +219,16 @@ class LocalSearch:
         target: int,
         deadline: float,
         stop: Callable[[], bool] | None = None,
+        ends: float | None = None,
         seed: int = 0,
         on_solution: OnSolution | None = None,
     ) -> None:
-        """Go on with more starts; parameters as for the function `improve`."""
+        """Go on with more starts; parameters as for the function `improve`.
+
+        A round that the deadline cuts short goes on in the next call. ``ends`` is when no further call is made: the
+        last round is as long as fits, by default before the deadline.
+        """
+        self.ends = deadline if ends is None else ends
 
         def over() -> bool:
             return perf_counter() > deadline or (stop is not None and stop())
@@ -237,12 +247,18 @@ class LocalSearch:
         self.run(target, over, on_better)
 
     def add(self, starts: Iterable[Tokens]) -> None:
-        """Keep the valid starts, best first; a round under way goes on from where it is."""
+        """Keep the valid starts, best first; a round under way goes on from where it is.
+
+        A round that begins with the best start may not get far from it. So one starts from the last of the others.
+        """
         here = None if self.round is None else tokens_in(self.fixed, self.state.mode, self.state.length)
         for tokens in starts:
             length = self.load(tokens)
             if length is not None:
-                self.keep(length, tokens_in(self.fixed, self.state.mode, self.state.length))
+                valid = tokens_in(self.fixed, self.state.mode, self.state.length)
+                if self.elite and length > self.best:
+                    self.other = valid
+                self.keep(length, valid)
         if here is not None:
             self.load(here)
 
@@ -335,17 +351,23 @@ class LocalSearch:
         self.keep(int(state.slots[WORTH]), tokens_in(self.fixed, state.mode, state.length))
 
     def _next_round(self) -> Round:
-        """Choose a schedule to start from, and how long and how hot to anneal it."""
+        """Choose a schedule to start from, and how long and how hot to anneal it: twice as long each time."""
         slots, number = self.state.slots, self.rounds
         per_second = (2e8 if self.is_jitted else 1.2e7) / (self.size + SMALLEST)
         batch = max(1, int(per_second * BATCH_SECONDS))
-        which = 0 if number == 0 or draw(slots, 3) else draw(slots, len(self.elite))
-        self.load(self.elite[which][1])
-        moves = min(100, 20 * 2 ** (number // 3)) * batch
+        if number and self.other is not None:
+            self.load(self.other)
+            self.other = None
+        else:
+            which = 0 if number == 0 or draw(slots, 3) else draw(slots, len(self.elite))
+            self.load(self.elite[which][1])
+        moves = 20 * 2**number * batch
+        if self.per_move:
+            moves = int(min(moves, max(batch, (self.ends - perf_counter()) / self.per_move)))
         # a round with more moves per task can start hotter and still settle
         heat = min(8.0, max(0.4, moves / self.size / 40))
         self.rounds += 1
-        return Round(moves, batch, heat * (1.0, 0.5, 0.25)[number % 3])
+        return Round(moves, batch, heat)
 
     def _moves_at_once(self, batch: int) -> int:
         """Return the moves until the next check of the clock: less than a batch if batches proved too long."""

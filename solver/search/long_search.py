@@ -295,6 +295,7 @@ class LongSearch:
         def over() -> bool:
             return perf_counter() > until or self.search.done()
 
+        local.ends = self.search.deadline
         while local.elite and local.best > target and not over():
             before = local.best
             local.run_round(target, over, tell)

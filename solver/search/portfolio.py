@@ -216,8 +216,8 @@ def _run_in_turns(
         names = ["short problems", *names]
     if "local search" in names or not names or len(search.problem.tasks) <= LARGEST_FOR_LISTS:
         compiled = compile_problem(search.rounded, deadline=search.deadline)
-        list_schedules(search, compiled, seed)
-        tools["local search"] = Tool(Annealing(search, compiled, seed).run, "local search")
+        listed = list_schedules(search, compiled, seed)
+        tools["local search"] = Tool(Annealing(search, compiled, seed, listed).run, "local search")
     _take_turns(search, [tools[name] for name in names])
 
 

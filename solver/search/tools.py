@@ -52,14 +52,17 @@ def are_compiled() -> bool:
     return jit.jitted(annealing, may_compile=False) is not None
 
 
-def list_schedules(search: Search, compiled: CompiledProblem, seed: int, phase: Phase = LISTS) -> None:
-    """Offer a schedule of each rule, as far as there is time."""
+def list_schedules(search: Search, compiled: CompiledProblem, seed: int, phase: Phase = LISTS) -> Orders | None:
+    """Offer a schedule of each rule, as far as there is time; return the best of them."""
+    best: Orders | None = None
     enough = GREEDY_SECONDS + GREEDY_SECONDS_PER_TASK * len(search.problem.tasks)
     with search.budget.running(phase, min(enough, phase.within(search.seconds_left))) as deadline:
         for _, orders in greedy_schedules(compiled, deadline=deadline, seed=seed, stop=search.done):
             search.offer(orders)
+            best = orders
             if search.done():
-                return
+                break
+    return best
 
 
 def search_locally(search: Search, seed: int, lane: tuple[int, int], long: LongSearch | None) -> None:
@@ -125,11 +128,13 @@ class Annealing:
         self.local = self.local.renewed(self.seed)
         known = search.best_so_far()
         starts = [orders for orders in (None if known is None else known[1], self.start) if orders is not None]
+        self.start = None
         with suppress(NoStartError):
             self.local.improve(
                 starts,
                 target=search.target,
                 deadline=deadline,
+                ends=search.deadline,
                 stop=search.done,
                 seed=self.seed,
                 on_solution=search.keep,
