@@ -12,6 +12,8 @@ What it is worth: row `local-search` of docs/development/ablation.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -59,6 +61,26 @@ class NoStartError(ValueError):
     """No schedule was given to start from, and none was found in time."""
 
 
+@dataclass
+class Round:
+    """A cooling.
+
+    Attributes
+    ----------
+    moves, done : int
+        The number of moves in all, and so far.
+    batch : int
+        Moves between two checks of the clock.
+    heat : float
+        The temperature at its beginning, in mean durations.
+    """
+
+    moves: int
+    batch: int
+    heat: float
+    done: int = 0
+
+
 def improve(
     problem: Problem | CompiledProblem,
     starts: Sequence[Orders],
@@ -87,7 +109,8 @@ def improve(
     stop : callable, optional
         Called every few hundredths of a second; the search stops when it returns True.
     seed : int
-        Seed of all random numbers. Two runs with one seed differ only in how far they get in their time.
+        Seed of all random numbers. Two runs with one seed differ only in how far they get in their time, and in the
+        last round, which is as long as fits.
     on_solution : callable, optional
         Called with the length and the orders of each better schedule.
     objective : {"makespan", "span"}
@@ -109,24 +132,9 @@ def improve(
     """
     read = problem if isinstance(problem, CompiledProblem) else compile_problem(problem)
     search = LocalSearch(read, seed, objective == "span", compiled)
-
-    def over() -> bool:
-        return perf_counter() > deadline or (stop is not None and stop())
-
-    def on_better() -> None:
-        if on_solution is not None:
-            on_solution(search.best, search.orders())
-
-    strings = (tokens_from(search.problem, orders) for orders in starts)
-    search.add(tokens for tokens in strings if tokens is not None)
-    if not search.elite:
-        search.add(_greedy_start(search.problem, target, seed, deadline, stop))
-    if not search.elite:
-        raise NoStartError("no schedule to start from")
-    on_better()
     if compiled:
         search.compile_moves()
-    search.run(target, over, on_better)
+    search.improve(starts, target=target, deadline=deadline, stop=stop, seed=seed, on_solution=on_solution)
     return search.best, search.orders()
 
 
@@ -171,6 +179,9 @@ class LocalSearch:
         self.state.slots[RANDOM] = state_of(seed)
         self.elite: list[tuple[int, Tokens]] = []
         self.rounds = 0
+        self.round: Round | None = None  # the one under way
+        self.ends = inf  # when no time is left for another turn
+        self.other: Tokens | None = None  # a start that is not the best
         self.per_move: float | None = None  # measured seconds per move
         self.mean = max(1, sum(problem.duration) // max(1, self.size))
         self.has_joint = len(problem.modes) > len(problem.chains)
@@ -191,12 +202,65 @@ class LocalSearch:
         """Return the orders of the best schedule."""
         return self.problem.orders(self.elite[0][1])
 
+    def renewed(self, seed: int) -> LocalSearch:
+        """Return a search with compiled loops and the same schedules if such loops have become available."""
+        if self.is_jitted:
+            return self
+        other = LocalSearch(self.problem, seed, self.span)
+        if not other.is_jitted:
+            return self
+        other.elite, other.other = self.elite, self.other
+        return other
+
+    def improve(
+        self,
+        starts: Iterable[Orders],
+        *,
+        target: int,
+        deadline: float,
+        stop: Callable[[], bool] | None = None,
+        ends: float | None = None,
+        seed: int = 0,
+        on_solution: OnSolution | None = None,
+    ) -> None:
+        """Go on with more starts; parameters as for the function `improve`.
+
+        A round that the deadline cuts short goes on in the next call. ``ends`` is when no further call is made: the
+        last round is as long as fits, by default before the deadline.
+        """
+        self.ends = deadline if ends is None else ends
+
+        def over() -> bool:
+            return perf_counter() > deadline or (stop is not None and stop())
+
+        def on_better() -> None:
+            if on_solution is not None:
+                on_solution(self.best, self.orders())
+
+        strings = (tokens_from(self.problem, orders) for orders in starts)
+        self.add(tokens for tokens in strings if tokens is not None)
+        if not self.elite:
+            self.add(_greedy_start(self.problem, target, seed, deadline, stop))
+        if not self.elite:
+            raise NoStartError("no schedule to start from")
+        on_better()
+        self.run(target, over, on_better)
+
     def add(self, starts: Iterable[Tokens]) -> None:
-        """Keep the valid starts, best first."""
+        """Keep the valid starts, best first; a round under way goes on from where it is.
+
+        A round that begins with the best start may not get far from it. So one starts from the last of the others.
+        """
+        here = None if self.round is None else tokens_in(self.fixed, self.state.mode, self.state.length)
         for tokens in starts:
             length = self.load(tokens)
             if length is not None:
-                self.keep(length, tokens_in(self.fixed, self.state.mode, self.state.length))
+                valid = tokens_in(self.fixed, self.state.mode, self.state.length)
+                if self.elite and length > self.best:
+                    self.other = valid
+                self.keep(length, valid)
+        if here is not None:
+            self.load(here)
 
     def keep(self, length: int, tokens: Tokens) -> None:
         """Keep a schedule if it is among the best ones."""
@@ -259,44 +323,51 @@ class LocalSearch:
         over: Callable[[], bool],
         on_better: Callable[[], None],
     ) -> None:
-        """Anneal once, for longer than in the rounds before."""
-        slots, number = self.state.slots, self.rounds
-        per_second = (2e8 if self.is_jitted else 1.2e7) / (self.size + SMALLEST)
-        batch = max(1, int(per_second * BATCH_SECONDS))
-        which = 0 if number == 0 or draw(slots, 3) else draw(slots, len(self.elite))
-        self.load(self.elite[which][1])
-        batches = min(100, 20 * 2 ** (number // 3))
-        # a round with more moves per task can start hotter and still settle
-        heat = min(8.0, max(0.4, batches * batch / self.size / 40))
-        self._round(batches, batch, heat * (1.0, 0.5, 0.25)[number % 3], target, over, on_better)
-        self.rounds += 1
-
-    def _round(
-        self,
-        batches: int,
-        batch: int,
-        heat: float,
-        target: int,
-        over: Callable[[], bool],
-        on_better: Callable[[], None],
-    ) -> None:
+        """Go on with a round that was cut short, or else anneal once, for longer than in the rounds before."""
         state, anneal = self.state, self.functions["anneal"]
+        if self.round is None:
+            self.round = self._next_round()
+        current = self.round
         state.slots[BEST] = self.best
-        cold, share = min(heat, 0.05), JOINT_SHARE if self.has_joint else 0
-        done, moves = 0, batches * batch
-        while done < moves and not over():
-            some = min(self._moves_at_once(batch), moves - done)
-            hot_now, cold_now = (self.mean * (heat + (cold - heat) * at / moves) for at in (done, done + some))
+        cold, share = min(current.heat, 0.05), JOINT_SHARE if self.has_joint else 0
+        while current.done < current.moves:
+            if over():
+                return
+            some = min(self._moves_at_once(current.batch), current.moves - current.done)
+            hot_now, cold_now = (
+                self.mean * (current.heat + (cold - current.heat) * at / current.moves)
+                for at in (current.done, current.done + some)
+            )
             began = perf_counter()
             anneal(self.fixed, state, some, hot_now, cold_now, self.mean, target, share, self.span)
             self.per_move = (perf_counter() - began) / some
-            done += some
+            current.done += some
             if state.slots[BEST] < self.best:
                 self.keep(int(state.slots[BEST]), tokens_in(self.fixed, state.best_mode, state.best_length))
                 on_better()
                 if self.best <= target:
                     return
+        self.round = None
         self.keep(int(state.slots[WORTH]), tokens_in(self.fixed, state.mode, state.length))
+
+    def _next_round(self) -> Round:
+        """Choose a schedule to start from, and how long and how hot to anneal it: twice as long each time."""
+        slots, number = self.state.slots, self.rounds
+        per_second = (2e8 if self.is_jitted else 1.2e7) / (self.size + SMALLEST)
+        batch = max(1, int(per_second * BATCH_SECONDS))
+        if number and self.other is not None:
+            self.load(self.other)
+            self.other = None
+        else:
+            which = 0 if number == 0 or draw(slots, 3) else draw(slots, len(self.elite))
+            self.load(self.elite[which][1])
+        moves = 20 * 2**number * batch
+        if self.per_move:
+            moves = int(min(moves, max(batch, (self.ends - perf_counter()) / self.per_move)))
+        # a round with more moves per task can start hotter and still settle
+        heat = min(8.0, max(0.4, moves / self.size / 40))
+        self.rounds += 1
+        return Round(moves, batch, heat)
 
     def _moves_at_once(self, batch: int) -> int:
         """Return the moves until the next check of the clock: less than a batch if batches proved too long."""

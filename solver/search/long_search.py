@@ -118,11 +118,8 @@ class Workshop:
 
     def renew(self, seed: int) -> None:
         """Switch to compiled loops if they have become available."""
-        if self.local.is_jitted:
-            return
-        local = LocalSearch(self.short.compiled, seed, span=False)
-        if local.is_jitted:
-            local.add([tokens for _, tokens in self.local.elite])
+        local = self.local.renewed(seed)
+        if local is not self.local:
             self.local, self.runner = local, Runner(self.short.compiled, may_compile=False)
 
 
@@ -295,9 +292,13 @@ class LongSearch:
             if size == self.length:
                 self._stretch_best(workshop)
 
-        while local.elite and perf_counter() < until and not self.search.done() and local.best > target:
+        def over() -> bool:
+            return perf_counter() > until or self.search.done()
+
+        local.ends = self.search.deadline
+        while local.elite and local.best > target and not over():
             before = local.best
-            local.run_round(target, self.search.done, tell)
+            local.run_round(target, over, tell)
             if local.best < before and size >= self.middle:
                 self._stretch_best(workshop)
 

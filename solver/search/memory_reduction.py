@@ -18,7 +18,7 @@ from solver.search.compiled import CompiledProblem, compile_problem
 from solver.search.first_bounds import quick_bound
 from solver.search.portfolio import Tool
 from solver.search.state import Search
-from solver.search.tools import SMALL, counted, list_schedules, run_cpsat, run_local_search
+from solver.search.tools import SMALL, Annealing, counted, list_schedules, run_cpsat
 
 LEAST_TRY = 0.1
 """The least time that a capacity is tried for, in seconds."""
@@ -101,7 +101,7 @@ def _run_briefly(search: Search, start: Orders, workers: int, seed: int) -> None
 
 def _take_one_turn(search: Search, compiled: CompiledProblem, start: Orders, workers: int, seed: int) -> None:
     list_schedules(search, compiled, seed, BRIEF_LISTS)
-    tools = [Tool(partial(run_local_search, search, compiled, counted(seed), start=start))]
+    tools = [Tool(Annealing(search, compiled, seed, start).run)]
     if len(search.problem.tasks) <= SMALL:
         tools.insert(0, Tool(partial(run_cpsat, search, workers, counted(seed))))
     for place, tool in enumerate(tools):

@@ -26,12 +26,12 @@ from solver.search.shorter_problems import long_search_of
 from solver.search.state import Progress, Search
 from solver.search.tool_threads import POLL_SECONDS, running_in_threads
 from solver.search.tools import (
+    Annealing,
     ToolName,
     are_compiled,
     counted,
     list_schedules,
     run_cpsat,
-    run_local_search,
     search_locally,
     usual_tools,
 )
@@ -216,8 +216,8 @@ def _run_in_turns(
         names = ["short problems", *names]
     if "local search" in names or not names or len(search.problem.tasks) <= LARGEST_FOR_LISTS:
         compiled = compile_problem(search.rounded, deadline=search.deadline)
-        list_schedules(search, compiled, seed)
-        tools["local search"] = Tool(partial(run_local_search, search, compiled, counted(seed)), "local search")
+        listed = list_schedules(search, compiled, seed)
+        tools["local search"] = Tool(Annealing(search, compiled, seed, listed).run, "local search")
     _take_turns(search, [tools[name] for name in names])
 
 

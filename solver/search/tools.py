@@ -17,7 +17,7 @@ from solver.search import annealing
 from solver.search.compiled import CompiledProblem, compile_problem
 from solver.search.cpsat_search import search as search_with_cpsat
 from solver.search.greedy import greedy_schedules
-from solver.search.local_search import NoStartError, improve
+from solver.search.local_search import LocalSearch, NoStartError
 from solver.search.long_search import LongSearch
 from solver.search.state import Search
 from solver.states import Objective
@@ -52,14 +52,17 @@ def are_compiled() -> bool:
     return jit.jitted(annealing, may_compile=False) is not None
 
 
-def list_schedules(search: Search, compiled: CompiledProblem, seed: int, phase: Phase = LISTS) -> None:
-    """Offer a schedule of each rule, as far as there is time."""
+def list_schedules(search: Search, compiled: CompiledProblem, seed: int, phase: Phase = LISTS) -> Orders | None:
+    """Offer a schedule of each rule, as far as there is time; return the best of them."""
+    best: Orders | None = None
     enough = GREEDY_SECONDS + GREEDY_SECONDS_PER_TASK * len(search.problem.tasks)
     with search.budget.running(phase, min(enough, phase.within(search.seconds_left))) as deadline:
         for _, orders in greedy_schedules(compiled, deadline=deadline, seed=seed, stop=search.done):
             search.offer(orders)
+            best = orders
             if search.done():
-                return
+                break
+    return best
 
 
 def search_locally(search: Search, seed: int, lane: tuple[int, int], long: LongSearch | None) -> None:
@@ -68,20 +71,9 @@ def search_locally(search: Search, seed: int, lane: tuple[int, int], long: LongS
         if long is not None:
             LongSearch(search, seed, long.starts, long.write, lane).run()
             return
-        compiled = compile_problem(search.rounded, deadline=search.deadline)
+        annealing = Annealing(search, compile_problem(search.rounded, deadline=search.deadline), seed)
         while not search.done():
-            known = search.best_so_far()
-            improve(
-                compiled,
-                [] if known is None else [known[1]],
-                target=search.target,
-                deadline=search.until(LOCAL_TURN),
-                stop=search.done,
-                seed=seed,
-                on_solution=search.keep,
-                objective=search.objective,
-            )
-            seed += 1
+            annealing.run(search.until(LOCAL_TURN))
 
 
 def run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: float) -> None:
@@ -111,23 +103,42 @@ def _windows(problem: Problem, deadline: float) -> tuple[list[Precedence], Mappi
     return edges, *heads_and_tails(problem, edges, deadline=deadline)
 
 
-def run_local_search(
-    search: Search, compiled: CompiledProblem, seeds: Iterator[int], deadline: float, start: Orders | None = None
-) -> None:
-    """Improve the best schedule, or one that is given too, by local search."""
-    known = search.best_so_far()
-    starts = [] if known is None else [known[1]]
-    with suppress(NoStartError):
-        improve(
-            compiled,
-            starts if start is None else [*starts, start],
-            target=search.target,
-            deadline=deadline,
-            stop=search.done,
-            seed=next(seeds),
-            on_solution=search.keep,
-            objective=search.objective,
-        )
+class Annealing:
+    """Local search in turns: each goes on where the one before it was cut short.
+
+    Parameters
+    ----------
+    search : Search
+        Where it reports, and from whose best schedule each turn starts, too.
+    compiled : CompiledProblem
+        The problem in steps.
+    seed : int
+        Seed of all random numbers.
+    start : Orders, optional
+        What else to start from; what does not fit the memory is put off.
+    """
+
+    def __init__(self, search: Search, compiled: CompiledProblem, seed: int, start: Orders | None = None) -> None:
+        self.search, self.seed, self.start = search, seed, start
+        self.local = LocalSearch(compiled, seed, search.objective == "span")
+
+    def run(self, deadline: float) -> None:
+        """Work until a deadline."""
+        search = self.search
+        self.local = self.local.renewed(self.seed)
+        known = search.best_so_far()
+        starts = [orders for orders in (None if known is None else known[1], self.start) if orders is not None]
+        self.start = None
+        with suppress(NoStartError):
+            self.local.improve(
+                starts,
+                target=search.target,
+                deadline=deadline,
+                ends=search.deadline,
+                stop=search.done,
+                seed=self.seed,
+                on_solution=search.keep,
+            )
 
 
 def counted(seed: int) -> Iterator[int]:

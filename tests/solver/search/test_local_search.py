@@ -153,3 +153,67 @@ def test_as_many_moves_are_made_at_once_as_there_is_time_for(monkeypatch: pytest
     search.add([tokens for _, tokens in greedy_tokens(search.problem, deadline=perf_counter() + 5)])
     search.run_round(0, lambda: len(pieces) > 3, lambda: None)
     assert pieces[1] == pieces[2] > pieces[0]
+
+
+def _watched(search: LocalSearch, seconds_per_move: float, clock: list[float]) -> list[tuple[int, float, float]]:
+    """Note the moves and temperatures of every piece; only a few of its moves are made."""
+    pieces: list[tuple[int, float, float]] = []
+    plain = search.functions["anneal"]
+
+    def noted(fixed: Any, state: Any, moves: int, hot: float, cold: float, *rest: Any) -> int:
+        pieces.append((moves, hot, cold))
+        clock[0] += moves * seconds_per_move
+        return int(plain(fixed, state, min(moves, 5), hot, cold, *rest))
+
+    search.functions = {**search.functions, "anneal": noted}
+    search.add([tokens for _, tokens in greedy_tokens(search.problem, deadline=perf_counter() + 5)])
+    return pieces
+
+
+def test_a_round_that_is_cut_short_goes_on_where_it_was() -> None:
+    search = LocalSearch(compile_problem(CASES["linear"].problem), 0, span=False, jitted=False)
+    pieces = _watched(search, 0.0, [0.0])
+    best = search.elite[0][1]
+    search.run_round(0, lambda: len(pieces) >= 3, lambda: None)
+    here = list(search.state.mode), list(search.state.start)
+    search.add([best])
+    assert (list(search.state.mode), list(search.state.start)) == here
+    search.run_round(0, lambda: len(pieces) >= 6, lambda: None)
+    assert len(pieces) == 6
+    assert all(cold == hot for (_, _, cold), (_, hot, _) in pairwise(pieces))
+    assert all(hot > cold for _, hot, cold in pieces)
+
+
+def test_rounds_grow_and_the_last_one_cools_down_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(local_search, "perf_counter", lambda: clock[0])
+    search = LocalSearch(compile_problem(CASES["linear"].problem), 0, span=False, jitted=False)
+    pieces = _watched(search, 1e-5, clock)
+    search.ends = 10.0
+    lengths: list[int] = []
+    while clock[0] < search.ends - 0.01:
+        before = len(pieces)
+        search.run_round(0, lambda: False, lambda: None)
+        lengths.append(sum(moves for moves, _, _ in pieces[before:]))
+        assert pieces[-1][2] == pytest.approx(0.05 * search.mean)
+    assert clock[0] <= search.ends + 0.1
+    assert all(after == 2 * before for before, after in pairwise(lengths[:-1]))
+    assert len(lengths) > 3
+
+
+def test_the_second_round_starts_from_another_start() -> None:
+    """Without any moves, a round ends where it began."""
+    search = LocalSearch(compile_problem(CASES["linear"].problem), 0, span=False, jitted=False)
+    search.functions = {**search.functions, "anneal": lambda *_: 0}
+    made = [tokens for _, tokens in greedy_tokens(search.problem, deadline=perf_counter() + 5)]
+    longest = [[mode for mode in chains for _ in search.problem.chains[mode]] for chains in search.problem.local_chains]
+    search.add([made[-1], longest, *made[:-1]])
+    other = search.other
+    assert other is not None
+    begun: list[Any] = []
+    for _ in range(3):
+        search.run_round(0, lambda: False, lambda: None)
+        begun.append(local_search.tokens_in(search.fixed, search.state.mode, search.state.length))
+    assert begun[1] == other
+    assert begun[0] == search.elite[0][1] != other
+    assert search.other is None
