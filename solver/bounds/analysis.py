@@ -19,6 +19,8 @@ from solver.deadline import OutOfTimeError, check_time
 from solver.problem import Hold, Problem
 
 ROUNDS = 2
+MOST_ROUNDS = 16
+"""After two rounds, further ones are made only as long as the longest path rises; where memory is short it may."""
 
 MOST_PAIRS = 600_000_000
 """Pairs of tasks of one device, of all devices together; each takes two bytes."""
@@ -116,11 +118,14 @@ def analyse(problem: Problem, network: Network, *, deadline: float | None = None
         return found
     with suppress(OutOfTimeError):
         insides = list(_insides(problem, found, deadline))
-        for _ in range(ROUNDS):
+        longest, number, rises = 0, 0, True
+        while number < ROUNDS or (rises and number < MOST_ROUNDS):
             for inside in insides:
                 _raise(found, inside, deadline)
             found.heads = network.heads(found.heads)
             found.tails = network.tails(found.tails)
+            known, longest = longest, found.longest(found.heads, found.tails)
+            number, rises = number + 1, longest > known
     found.keep("heads and tails")
     return found
 
