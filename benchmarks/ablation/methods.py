@@ -147,6 +147,8 @@ BASIC = (
     method("repeated-paths", "long linear",
            functions("solver/bounds/stretched", "repeated_paths _taking _steps _longest_by_steps"),
            assembled("repeated_paths", empty)),
+    method("refutation", "v below-p uneven", "solver/bounds/refutation",
+           Switch(f"{SEARCH}.first_bounds:refuted_bounds", empty)),
     method("span-bound", "linear below-p", "solver/bounds/span",
            Switch(f"{OPTIMIZATION}.span_bound:span_bounds", lambda _: lambda forwards, *_, **__: [0] * len(forwards))),
     method("cp-sat", "below-p fused linear", CPSAT, without("cp-sat")),

@@ -28,6 +28,7 @@ ARGUMENTS: Mapping[str, str] = {
     "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
     "jackson": "the work of device {device} and when each part of it can start and must be done",
     "blocks": "the work of device {device}, less all that overlapping can save",
+    "deadline": "a deadline just below it, which no schedule can meet: too much would have to wait for memory",
     "work": "the work of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
     "lengths": "the durations and transfers: no sum of them lies between the bound proven before and the length found",
