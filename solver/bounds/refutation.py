@@ -80,7 +80,7 @@ def refuted_bounds(problem: Problem, known: int, *, deadline: float | None = Non
                 yield Bound(known, "deadline")
             else:
                 grows = False
-            step = 2 * step if grows else step // 2
+            step = 4 * step if grows else step // 2
 
 
 def is_refuted(
