@@ -149,6 +149,8 @@ BASIC = (
            assembled("repeated_paths", empty)),
     method("round-trips", "below-p long", "solver/bounds/round_trips",
            assembled("round_trips_bound", gives(None), if_not_none), reach="first bound"),
+    method("refutation", "v below-p uneven", "solver/bounds/refutation",
+           Switch(f"{SEARCH}.first_bounds:refuted_bounds", empty)),
     method("span-bound", "linear below-p", "solver/bounds/span",
            Switch(f"{OPTIMIZATION}.span_bound:span_bounds", lambda _: lambda forwards, *_, **__: [0] * len(forwards))),
     method("cp-sat", "below-p fused linear", CPSAT, without("cp-sat")),

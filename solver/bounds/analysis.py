@@ -19,6 +19,8 @@ from solver.deadline import OutOfTimeError, check_time
 from solver.problem import Hold, Problem
 
 ROUNDS = 2
+MOST_ROUNDS = 16
+"""After two rounds, further ones are made only as long as the longest path rises; where memory is short it may."""
 
 MOST_PAIRS = 600_000_000
 """Pairs of tasks of one device, of all devices together; each takes two bytes."""
@@ -104,23 +106,30 @@ class Analysis:
         return times(heads), times(tails)
 
 
-def analyse(problem: Problem, network: Network, *, deadline: float | None = None) -> Analysis:
+def analyse(
+    problem: Problem, network: Network, *, known: Analysis | None = None, deadline: float | None = None
+) -> Analysis:
     """Raise heads and tails by longest paths, by the work before and after a task on its device, and by idle curves.
 
     Longest paths are found whatever the clock says: that is linear. The rest ends with what it has, and is not begun
-    where its matrices would be too large.
+    where its matrices would be too large. Heads and tails begin with those of a network that has fewer precedences,
+    where they are known.
     """
-    found = Analysis(network, network.heads(), network.tails(), _views(network.thinned))
+    heads, tails = (None, None) if known is None else (known.heads, known.tails)
+    found = Analysis(network, network.heads(heads), network.tails(tails), _views(network.thinned))
     found.keep("path")
     if sum(len(view.members) ** 2 for view in found.views) > MOST_PAIRS:
         return found
     with suppress(OutOfTimeError):
         insides = list(_insides(problem, found, deadline))
-        for _ in range(ROUNDS):
+        longest, number, rises = found.longest(found.heads, found.tails), 0, True
+        while number < (ROUNDS if known is None else 1) or (rises and number < MOST_ROUNDS):
             for inside in insides:
                 _raise(found, inside, deadline)
             found.heads = network.heads(found.heads)
             found.tails = network.tails(found.tails)
+            before, longest = longest, found.longest(found.heads, found.tails)
+            number, rises = number + 1, longest > before
     found.keep("heads and tails")
     return found
 

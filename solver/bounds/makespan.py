@@ -31,6 +31,7 @@ ARGUMENTS: Mapping[str, str] = {
     "round trips": "round trips through all devices, and what they wait for one another, as device {device} has memory "
     "for few of them",
     "blocks": "the work of device {device}, less all that overlapping can save",
+    "deadline": "a deadline just below it, which no schedule can meet: too much would have to wait for memory",
     "work": "the work of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
     "lengths": "the durations and transfers: no sum of them lies between the bound proven before and the length found",

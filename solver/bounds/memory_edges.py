@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,6 +141,15 @@ def _limited_memory(network: Network, device: int, capacity: int, holds: Sequenc
     )
 
 
+class Windows(NamedTuple):
+    """Within what times each task of a device starts and ends, by place."""
+
+    first_start: NDArray[Any]
+    last_start: NDArray[Any]
+    first_end: NDArray[Any]
+    last_end: NDArray[Any]
+
+
 @dataclass(frozen=True)
 class LimitedMemory:
     """What is taken and returned on one device.
@@ -163,16 +172,27 @@ class LimitedMemory:
     returns: NDArray[np.int64]
     parts: NDArray[Any]
 
-    def implied_edges(self, reach: Reach, *, deadline: float | None = None) -> list[Edge]:
+    def implied_edges(
+        self, reach: Reach, windows: Windows | None = None, *, deadline: float | None = None
+    ) -> list[Edge]:
         """List which returns must end before which takes, without what is known and what others imply.
+
+        Parameters
+        ----------
+        reach : matrix
+            What is known to precede what.
+        windows : Windows, optional
+            When each task runs, where that is known.
+        deadline : float or None
+            On the clock of `time.perf_counter`.
 
         Raises
         ------
         OutOfTimeError
-            If the deadline (of `time.perf_counter`) passes first.
+            If the deadline passes first.
         """
         takes, returns = np.unique(self.takes), np.unique(self.returns)
-        held = self._held(reach, takes, returns, deadline)
+        held = self._held(reach, windows, takes, returns, deadline)
         exceeds = held > self.capacity
         follows = reach[np.ix_(returns, takes)].T
         if (exceeds & follows).any():
@@ -184,7 +204,12 @@ class LimitedMemory:
         return [(self.members[returns[y]], self.members[takes[x]], 0) for x, y in np.argwhere(direct).tolist()]
 
     def _held(
-        self, reach: Reach, takes: NDArray[np.int64], returns: NDArray[np.int64], deadline: float | None
+        self,
+        reach: Reach,
+        windows: Windows | None,
+        takes: NDArray[np.int64],
+        returns: NDArray[np.int64],
+        deadline: float | None,
     ) -> NDArray[Any]:
         """Count what is held at one moment if a take (row) starts before a return (column) ends."""
         exact = self.parts.dtype
@@ -194,6 +219,13 @@ class LimitedMemory:
         behind_take = reach[np.ix_(gives, takes)].T  # x by part: it is returned behind x or by it
         behind_return = reach[np.ix_(gives, returns)]  # part by y: it is returned behind y or by it
         taken_for_return = reach[np.ix_(returns, took)].T  # part by y: it is taken before y
+        if windows is not None:
+            taken = taken | (windows.first_start[takes][:, None] >= windows.last_start[took][None, :])
+            behind_take = behind_take | (windows.first_end[gives][None, :] > windows.last_start[takes][:, None])
+            behind_return = behind_return | (windows.first_end[gives][:, None] >= windows.last_end[returns][None, :])
+            taken_for_return = taken_for_return | (
+                windows.last_start[took][:, None] < windows.first_end[returns][None, :]
+            )
         at_take = (taken & behind_take).astype(exact) @ parts
         between = product((taken & ~behind_take) * parts, behind_return.astype(exact), deadline=deadline)
         at_return = parts @ (taken_for_return & behind_return).astype(exact)

@@ -7,7 +7,8 @@ from time import perf_counter
 from solver.bounds.bound import Bound, best
 from solver.bounds.loads import least_loads
 from solver.bounds.makespan import WITH_SECOND, bounds_of_long, load_bound, makespan_bound
-from solver.budget import BOUND, Phase
+from solver.bounds.refutation import refuted_bounds
+from solver.budget import BOUND, REFUTATION, Phase
 from solver.problem import Problem
 from solver.search.state import Search
 from solver.states import Objective
@@ -44,3 +45,14 @@ def quick_bound(search: Search, phase: Phase = BOUND, known: Bound | None = None
             known = best(bound, known)
         search.proven(makespan_bound(search.problem, known=known, deadline=deadline))
     return perf_counter() - began
+
+
+def refute_deadlines(search: Search) -> None:
+    """Raise the bound on the makespan by deadlines that no schedule meets, as long as that brings something."""
+    if search.objective == "span" or search.done():
+        return
+    with search.budget.running(REFUTATION) as deadline:
+        for bound in refuted_bounds(search.problem, search.bound, deadline=deadline):
+            search.proven(bound)
+            if search.done():
+                return

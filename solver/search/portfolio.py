@@ -20,7 +20,7 @@ from solver.order_graph import check_complete
 from solver.problem import Orders, Problem
 from solver.search.compiled import compile_problem
 from solver.search.cpsat_steps import topological_ranks
-from solver.search.first_bounds import plain_bound, quick_bound
+from solver.search.first_bounds import plain_bound, quick_bound, refute_deadlines
 from solver.search.long_search import LongSearch
 from solver.search.shorter_problems import long_search_of
 from solver.search.state import Progress, Search
@@ -218,6 +218,7 @@ def _run_in_turns(
         compiled = compile_problem(search.rounded, deadline=search.deadline)
         listed = list_schedules(search, compiled, seed)
         tools["local search"] = Tool(Annealing(search, compiled, seed, listed).run, "local search")
+    refute_deadlines(search)
     _take_turns(search, [tools[name] for name in names])
 
 
