@@ -138,9 +138,9 @@ def blocks_curve(problem: Problem, found: Analysis, view: DeviceView, left: Sequ
     for a in range(most_a + 1):
         full = a == most_a < len(sides.firsts)
         idle = int(front[a])
-        np.minimum(least, _least_for(a, full, (idle, back), times, sides, window), out=least)
+        least = np.minimum(least, _least_for(a, full, (idle, back), times, sides, window))
         if full and late is not None:
-            np.minimum(least, _least_for(a, False, (idle, late), times, sides, window), out=least)
+            least = np.minimum(least, _least_for(a, False, (idle, late), times, sides, window))
     return _curve(view.device, least, load, never)
 
 
