@@ -82,14 +82,16 @@ def area_above(problem: Problem | Repetition, known: int, deadline: float | None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", range(6))
 def test_blocks_and_memory_show_nothing_above_the_optimum(block: int) -> None:
     for seed in range(1000 + 20 * block, 1020 + 20 * block):
         problem, text = random_fused_problem(seed, 3)
+        if len(problem.tasks) > 18:
+            continue
         if seed % 3 == 0:
             problem = with_blocks_of_any_length(problem, seed)
         try:
-            optimum = ExactModel(problem).solve(0.5)
+            optimum = ExactModel(problem).solve(0.3)
         except TimeoutError:
             continue
         if optimum is not None:
