@@ -109,6 +109,16 @@ def fused(draw: random.Random, number: int) -> tuple[dict[str, Any], dict[str, A
     return mapping, {"placement": placement, "overlap": True, "split_backward": draw.random() < 0.5}
 
 
+def fused_below_p(draw: random.Random, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Blocks with memory for fewer microbatches than devices."""
+    placement, chunks = (("bidirectional", 1), ("v", 2))[number % 2]
+    devices = draw.choice([4, 4, 8])
+    limit = int(devices * chunks * draw.uniform(0.5, 0.9)) + 1
+    mapping = pipeline_of(draw, devices, draw.choice([2, 4, 8]) * devices, limit, chunks)
+    mapping["overlap"] = round(draw.uniform(0.3, 1.0), 2)
+    return mapping, {"placement": placement, "overlap": True}
+
+
 def uneven(draw: random.Random, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Stages that differ by some percent, with an embedding on the first and a head on the last."""
     placement, chunks = (("linear", 1), ("linear", 1), ("v", 2))[number % 3]
@@ -203,6 +213,7 @@ FAMILIES: dict[str, Callable[[random.Random, int], tuple[dict[str, Any], dict[st
     "interleaved": interleaved,
     "v": v_shaped,
     "fused": fused,
+    "fused-below-p": fused_below_p,
     "uneven": uneven,
     "long": long,
     "plans": plans,

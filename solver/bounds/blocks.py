@@ -70,7 +70,30 @@ class Left(NamedTuple):
     number: int
 
 
-def blocks_bound(problem: Problem, found: Analysis, view: DeviceView, left: Sequence[Left] = ()) -> Bound | None:
+class BlocksCurve(NamedTuple):
+    """What the number of a device's blocks leaves.
+
+    Attributes
+    ----------
+    device : int
+        The device.
+    least : array
+        The least makespan with 0, 1, 2, … blocks, beyond every schedule where there can be no such number.
+    load : int
+        All its tasks, one after the other.
+    """
+
+    device: int
+    least: Numbers
+    load: int
+
+    @property
+    def bound(self) -> Bound:
+        """The least of the makespans."""
+        return Bound(int(self.least.min()), "blocks", self.device, {"load": self.load})
+
+
+def blocks_curve(problem: Problem, found: Analysis, view: DeviceView, left: Sequence[Left] = ()) -> BlocksCurve | None:
     """Bound the makespan from one device on which first and second sides may fuse, by the number x of its blocks.
 
     A second side counts with its partner. No second side starts before e, the least head of them; every first side ends
@@ -106,7 +129,7 @@ def blocks_bound(problem: Problem, found: Analysis, view: DeviceView, left: Sequ
     times_of, never = found.network.thinned.times, found.network.thinned.never
     rest = times_of([load - saved for saved in savings])
     if (most_a + 1) * (most_b + 1) * len(savings) > MOST_PAIRS:
-        return _least_bound(view.device, rest + window.around, load, never)
+        return _curve(view.device, rest + window.around, load, never)
     front, back = window.front_idle(most_a, sides), window.back_idle(most_b, sides)
     late = window.back_idle_of_partner(most_b, sides)
     shortest = [0, *(window.e + window.g + total for total in shortest[1:])]
@@ -115,16 +138,15 @@ def blocks_bound(problem: Problem, found: Analysis, view: DeviceView, left: Sequ
     for a in range(most_a + 1):
         full = a == most_a < len(sides.firsts)
         idle = int(front[a])
-        np.minimum(least, _least_for(a, full, (idle, back), times, sides, window), out=least)
+        least = np.minimum(least, _least_for(a, full, (idle, back), times, sides, window))
         if full and late is not None:
-            np.minimum(least, _least_for(a, False, (idle, late), times, sides, window), out=least)
-    return _least_bound(view.device, least, load, never)
+            least = np.minimum(least, _least_for(a, False, (idle, late), times, sides, window))
+    return _curve(view.device, least, load, never)
 
 
-def _least_bound(device: int, bounds: Numbers, load: int, never: int) -> Bound | None:
-    """Take the least of the bounds with 0, 1, 2, … blocks; None where none of these numbers is possible."""
-    least = int(bounds.min())
-    return None if least >= never else Bound(least, "blocks", device, {"load": load})
+def _curve(device: int, least: Numbers, load: int, never: int) -> BlocksCurve | None:
+    """Make the curve; None where no number of blocks is possible."""
+    return None if int(least.min()) >= never else BlocksCurve(device, least, load)
 
 
 def _least_for(

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from solver.bounds.alike import alike_edges
 from solver.bounds.analysis import Analysis, analyse
-from solver.bounds.blocks import blocks_bound
+from solver.bounds.block_area import block_area_bound
+from solver.bounds.blocks import BlocksCurve, blocks_curve
 from solver.bounds.bound import Bound, best
 from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
@@ -32,6 +33,7 @@ ARGUMENTS: Mapping[str, str] = {
     "for few of them",
     "blocks": "the work of device {device}, less all that overlapping can save",
     "deadline": "a deadline just below it, which no schedule can meet: too much would have to wait for memory",
+    "block area": "the work of all devices, less what overlapping saves, and the memory that overlapping holds longer",
     "work": "the work of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
     "lengths": "the durations and transfers: no sum of them lies between the bound proven before and the length found",
@@ -201,7 +203,13 @@ def bound_of(problem: Problem | Repetition, found: Analysis, *, deadline: float 
             highest = best(highest, *repeated_paths(whole, found, deadline))
         else:
             highest = best(highest, *_jackson_bounds(found, deadline))
-    return best(highest, *_blocks_bounds(written, found, devices, deadline))
+    curves = list(_blocks_curves(written, found, devices, deadline))
+    highest = best(highest, *(curve.bound for curve in curves))
+    with suppress(OutOfTimeError):
+        if curves:
+            ends = {each.view.device: each.ends for each in devices}
+            highest = best(highest, block_area_bound(written, found, curves, highest.value, copies, ends, deadline))
+    return highest
 
 
 def _path_and_loads(problem: Problem, found: Analysis, loads: Sequence[int] | None = None) -> Bound:
@@ -233,10 +241,12 @@ def _jackson_bounds(found: Analysis, deadline: float | None) -> Iterator[Bound]:
         yield Bound(jackson_bound(heads.tolist(), view.work.tolist(), tails.tolist()), "jackson", view.device)
 
 
-def _blocks_bounds(
+def _blocks_curves(
     problem: Problem, found: Analysis, devices: Sequence[WholeDevice], deadline: float | None
-) -> Iterator[Bound | None]:
+) -> Iterator[BlocksCurve]:
     for each in devices if problem.fusing.firsts else ():
         if is_over(deadline):
             return
-        yield blocks_bound(problem, found, each.view, each.left)
+        curve = blocks_curve(problem, found, each.view, each.left)
+        if curve is not None:
+            yield curve

@@ -26,8 +26,8 @@ tasks exchanged as `solver.bounds.alike` says; neither makes a schedule longer.
   to i + the number of tasks left out. From one of the first n tasks to one of the last n, such steps follow one
   another: T ≥ its head + D for each step + the work and the tail of the last. Where memory is short, a path through the
   memory that one task after another takes and returns grows faster than any device's work.
-- *Blocks.* As in `blocks_bound`, the head of a task that is left out being that of the last of its chain, the tail that
-  of the first.
+- *Blocks.* As in `blocks_curve`, the head of a task that is left out being that of the last of its chain, the tail that
+  of the first; and as in `block_area_bound`, whose ends are looked at up to t* and u*.
 
 Where nothing is left out, t* and u* are later than everything, and all of it is what the tasks themselves show.
 

@@ -14,6 +14,9 @@ from solver.bounds.makespan import makespan_bound
 from solver.errors import InfeasibleError
 from solver.problem import Hold, Problem, Task
 from solver.resolution import Resolution
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 from tests.solver.bounds.exact_optimum import ExactModel
 from tests.solver.bounds.random_problems import random_problem
 
@@ -44,6 +47,17 @@ def bound_or_none(problem: Problem) -> int | None:
         return makespan_bound(problem).value
     except InfeasibleError:
         return None
+
+
+@pytest.mark.parametrize("microbatches", [1, 2, 3, 4])
+def test_nor_where_only_some_times_of_blocks_fit_64_bits(microbatches: int) -> None:
+    costs = {"forward": 0.1234567890123456, "backward_input": 0.1198765432109876, "backward_weight": 0.0612345678901234}
+    sizes = {"devices": 4, "stages": 8, "microbatches": microbatches}
+    pipeline = Pipeline.from_mapping(sizes | {"times": costs, "overlap": 0.7, "memory": {"limit": 5}})
+    problem = build_search_problem(pipeline, make_placement("v", 4, 8, microbatches), overlap=True)
+    forward, backward_input, backward_weight = costs.values()
+    chain = 8 * (forward + backward_input) + backward_weight
+    assert makespan_bound(problem).value >= chain * problem.ticks_per_unit * (1 - 1e-9)
 
 
 @pytest.mark.exhaustive
