@@ -186,7 +186,12 @@ class _Known:
         return Answer(split, None if best is None else best.length, self.bound, complete, nodes, paths)
 
 
-def _run_in_steps(whole: Tree, tree: Callable[[int, Node], Tree], over: Callable[[], bool]) -> tuple[bool, int]:
+def _run_in_steps(
+    whole: Tree,
+    tree: Callable[[int, Node], Tree],
+    descend: Callable[[int], None],
+    over: Callable[[], bool],
+) -> tuple[bool, int]:
     """Search, and if that is slow, prove by steps that no split is much shorter than the best.
 
     A search for splits below a length leaves out what is longer: cuts can move less far, and its dives end earlier. So
@@ -198,6 +203,8 @@ def _run_in_steps(whole: Tree, tree: Callable[[int, Node], Tree], over: Callable
         The search for all splits that are shorter than the best; it has a deadline.
     tree : callable
         ``tree(below, within)`` makes a search for splits below a length, within a node.
+    descend : callable
+        ``descend(step)`` looks for better splits before a step, each time others.
     over : callable
         Whether time is up.
 
@@ -212,16 +219,17 @@ def _run_in_steps(whole: Tree, tree: Callable[[int, Node], Tree], over: Callable
     assert deadline is not None
     whole.deadline = now + SHARE_OF_FIRST * (deadline - now)
     complete, bound = whole.run(), whole.bound
-    whole.deadline = deadline
+    whole.deadline, step = deadline, 0
     way = whole.missing(whole.first_bound)
     least = way / 2
     while not complete and 0 < least < (missing := whole.missing(bound)) and not over():
+        step += 1
+        descend(step)
         part = tree(bound + max(1, missing // STEP), whole.within)
-        known = part.best
-        done = part.run()
+        part.run()
         bound, nodes, least = max(bound, part.bound), nodes + part.nodes, way / LAST_STEP
         whole.best = part.best
-        complete = done and part.best is not known
+        complete = whole.missing(bound) <= 0
     if not complete and not over():
         complete = whole.run()
     return complete, nodes + whole.nodes
@@ -291,7 +299,12 @@ def best_split(
         return is_over(enough) or over()
 
     replays = REPLAYS if cutoff is None else QUICK_REPLAYS
-    known.take(_descended(problem, replay, pool, seed, replays, descended_enough, starts))
+
+    def descend(number: int, enough: Callable[[], bool]) -> None:
+        found = [] if known.best is None or not number else [problem.split_of(known.best.amounts)]
+        known.take(_descended(problem, replay, pool, seed + number, replays, enough, [*starts, *found]))
+
+    descend(0, descended_enough)
     if over():
         return known.answer(complete=False, paths=pool.count)
 
@@ -312,5 +325,7 @@ def best_split(
 
     whole = tree(cutoff, None)
     in_steps = deadline is not None and most_nodes is None
-    complete, nodes = _run_in_steps(whole, tree, over) if in_steps else (whole.run(), whole.nodes)
+    complete, nodes = (
+        _run_in_steps(whole, tree, lambda step: descend(step, over), over) if in_steps else (whole.run(), whole.nodes)
+    )
     return known.answer(complete=complete, nodes=nodes, paths=pool.count)
