@@ -92,6 +92,7 @@ class Relaxation:
         self.ages: list[int] = []
         self.solved = 0
         self._present: set[tuple[bool, int]] = set()
+        self._roundings: dict[tuple[bytes, int], int] = {}
         self._node: Node | None = None
         self._build()
 
@@ -137,6 +138,14 @@ class Relaxation:
         self._add(factors / size, float(low) / size, highspy.kHighsInf, 0.0)
         self._took(key)
         return True
+
+    def add_rounding(self, factors: Numbers, low: int) -> bool:
+        """Add a rounding of a limit as a temporary row; return whether it is new here."""
+        key = (factors.tobytes(), low)
+        if key not in self._roundings:
+            self._roundings[key] = len(self.sides.low)
+            self.more_sides(Rows(factors[None, :], np.array([low]), np.array([NO_SIDE])))
+        return self.add_side(self._roundings[key])
 
     def more_sides(self, rows: Rows) -> None:
         """Extend the temporary rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem, Split
 from solver.partitioning.second_modes import second_modes
 from solver.partitioning.splits import even_start
+
+if TYPE_CHECKING:
+    from solver.partitioning.relaxation import Node
+    from solver.partitioning.tree import Tree
 
 QUICK_REPLAYS, QUICK_TASKS = 60, 150_000
 """The most splits that a quick answer replays, and the most tasks in all these replays."""
@@ -33,6 +37,15 @@ REPLAYS = 200
 
 SHARE_OF_DESCENT = 0.5
 """The most of the time that these replays take: without branch and cut there is no bound."""
+
+SHARE_OF_FIRST = 0.25
+"""After this share of the remaining time, a search that has not raised the bound half of its way is interrupted."""
+
+STEP = 3
+"""Each step raises the bound by what it lacks, divided by this."""
+
+LAST_STEP = 8
+"""Steps end when what the bound lacks is what it lacked at the root, divided by this."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +152,89 @@ def _fitting(problem: PartitionProblem, splits: Sequence[Split]) -> Iterator[Num
                 yield amounts
 
 
+@dataclass
+class _Known:
+    """What is known while a problem is solved."""
+
+    problem: PartitionProblem
+    cutoff: int | None
+    on_solution: Callable[[int, Split], None] | None
+    on_bound: Callable[[int], None] | None
+    best: FoundSplit | None = None
+    bound: int = 0
+
+    def take(self, found: FoundSplit) -> None:
+        """Keep a split if it is better than all before."""
+        if found.excess > 0 or (self.cutoff is not None and found.length >= self.cutoff):
+            return
+        if self.best is None or found.length < self.best.length:
+            self.best = found
+            if self.on_solution is not None:
+                self.on_solution(found.length, self.problem.split_of(found.amounts))
+
+    def rise(self, bound: int) -> None:
+        """Keep a bound if it is better than all before."""
+        if bound > self.bound:
+            self.bound = bound
+            if self.on_bound is not None:
+                self.on_bound(bound)
+
+    def answer(self, *, complete: bool, nodes: int = 0, paths: int = 0) -> Answer:
+        """Return what is known in the end."""
+        best = self.best
+        split = None if best is None else self.problem.split_of(best.amounts)
+        return Answer(split, None if best is None else best.length, self.bound, complete, nodes, paths)
+
+
+def _run_in_steps(
+    whole: Tree,
+    tree: Callable[[int, Node], Tree],
+    descend: Callable[[int], None],
+    over: Callable[[], bool],
+) -> tuple[bool, int]:
+    """Search, and if that is slow, prove by steps that no split is much shorter than the best.
+
+    A search for splits below a length leaves out what is longer: cuts can move less far, and its dives end earlier. So
+    half of what the bound lacks is often gained where a search for all that is shorter than the best gains little.
+
+    Parameters
+    ----------
+    whole : Tree
+        The search for all splits that are shorter than the best; it has a deadline.
+    tree : callable
+        ``tree(below, within)`` makes a search for splits below a length, within a node.
+    descend : callable
+        ``descend(step)`` looks for better splits before a step, each time others.
+    over : callable
+        Whether time is up.
+
+    Returns
+    -------
+    bool
+        Whether no split is shorter than the best.
+    int
+        The number of nodes examined.
+    """
+    now, deadline, nodes = perf_counter(), whole.deadline, 0
+    assert deadline is not None
+    whole.deadline = now + SHARE_OF_FIRST * (deadline - now)
+    complete, bound = whole.run(), whole.bound
+    whole.deadline, step = deadline, 0
+    way = whole.missing(whole.first_bound)
+    least = way / 2
+    while not complete and 0 < least < (missing := whole.missing(bound)) and not over():
+        step += 1
+        descend(step)
+        part = tree(bound + max(1, missing // STEP), whole.within)
+        part.run()
+        bound, nodes, least = max(bound, part.bound), nodes + part.nodes, way / LAST_STEP
+        whole.best = part.best
+        complete = whole.missing(bound) <= 0
+    if not complete and not over():
+        complete = whole.run()
+    return complete, nodes + whole.nodes
+
+
 def best_split(
     problem: PartitionProblem,
     *,
@@ -187,21 +283,11 @@ def best_split(
     left = float("inf") if deadline is None else deadline - perf_counter()
     replay = Replay(problem, jit.jitted(loops, may_compile=left > SECONDS_TO_COMPILE))
     pool = Pool(len(problem.columns))
-    best: FoundSplit | None = None
-
-    def take(found: FoundSplit) -> None:
-        nonlocal best
-        if found.excess > 0 or (cutoff is not None and found.length >= cutoff):
-            return
-        if best is None or found.length < best.length:
-            best = found
-            if on_solution is not None:
-                on_solution(found.length, problem.split_of(found.amounts))
-
+    known = _Known(problem, cutoff, on_solution, on_bound)
     for amounts in _fitting(problem, starts):
         path = replay.longest(amounts)
         pool.add(path)
-        take(FoundSplit(path.length, 0.0, amounts))
+        known.take(FoundSplit(path.length, 0.0, amounts))
 
     def over() -> bool:
         return is_over(deadline) or (stop is not None and stop())
@@ -213,29 +299,33 @@ def best_split(
         return is_over(enough) or over()
 
     replays = REPLAYS if cutoff is None else QUICK_REPLAYS
-    first = _descended(problem, replay, pool, seed, replays, descended_enough, starts)
-    take(first)
+
+    def descend(number: int, enough: Callable[[], bool]) -> None:
+        found = [] if known.best is None or not number else [problem.split_of(known.best.amounts)]
+        known.take(_descended(problem, replay, pool, seed + number, replays, enough, [*starts, *found]))
+
+    descend(0, descended_enough)
     if over():
-        split, length = (None, None) if best is None else (problem.split_of(best.amounts), best.length)
-        return Answer(split, length, 0, complete=False, paths=pool.count)
-    tree = Tree(
-        problem,
-        replay,
-        pool,
-        best,
-        cutoff=cutoff,
-        deadline=deadline,
-        on_solution=take,
-        on_bound=on_bound,
-        stop=stop,
-        most_nodes=most_nodes,
+        return known.answer(complete=False, paths=pool.count)
+
+    def tree(below: int | None, within: Node | None) -> Tree:
+        return Tree(
+            problem,
+            replay,
+            pool,
+            known.best,
+            cutoff=below,
+            deadline=deadline,
+            on_solution=known.take,
+            on_bound=known.rise,
+            stop=stop,
+            most_nodes=most_nodes,
+            within=within,
+        )
+
+    whole = tree(cutoff, None)
+    in_steps = deadline is not None and most_nodes is None
+    complete, nodes = (
+        _run_in_steps(whole, tree, lambda step: descend(step, over), over) if in_steps else (whole.run(), whole.nodes)
     )
-    complete = tree.run()
-    return Answer(
-        None if best is None else problem.split_of(best.amounts),
-        None if best is None else best.length,
-        tree.bound,
-        complete,
-        tree.nodes,
-        pool.count,
-    )
+    return known.answer(complete=complete, nodes=nodes, paths=pool.count)

@@ -6,7 +6,7 @@ the path that it violates most. It remains to make the numbers of items integral
 the bins of one machine, then on the contents of single bins. An exact certificate
 (`solver.partitioning.multipliers`) justifies every node that is discarded, and proves the bound of every open node.
 
-What it is worth: row `probing` of docs/development/ablation.md.
+What it is worth: rows `probing`, `paths-between`, `roundings` and `steps` of docs/development/ablation.md.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
 from solver.partitioning.relaxation import Floats, Node, Relaxation, Solved
+from solver.partitioning.roundings import Roundings
 from solver.partitioning.rows import POSITION, order_rows, side_rows, totals
 from solver.partitioning.splits import held_between, settled_second, windows_of_cuts
 
@@ -34,7 +35,7 @@ FRACTION = 5040
 ROOT_ROUNDS, NODE_ROUNDS, TRIAL_ROUNDS = 300, 12, 3
 """The most rounds of cuts at the root, at a node, and for trying a branch."""
 
-ROUNDS_WITHOUT_GAIN = 5
+ROUNDS_WITHOUT_GAIN = 20
 """Rounds end when the bound has not risen by `LEAST_GAIN` for this many rounds."""
 
 LEAST_GAIN = 2e-4
@@ -42,6 +43,19 @@ LEAST_GAIN = 2e-4
 
 ROWS_A_ROUND = 20
 """The most known paths, violated by a point, that are added at a time."""
+
+SHARE_OF_CENTRE = 0.7
+"""Paths are looked for at this share of the way from a point to the centre: the point with the shortest longest path.
+
+At the point itself, a linear program of many paths with equal ends moves from vertex to vertex without rising.
+"""
+
+NEAR = 0.1
+"""Rounds end when the longest path of the centre, which the bound cannot pass, is near: by this share of what the bound
+lacks to the target."""
+
+ROUNDINGS_A_ROUND = 10
+"""The most roundings of limits that are added at a time."""
 
 
 @dataclass(order=True)
@@ -71,13 +85,24 @@ class Tree:
     deadline : float or None
         On the clock of `time.perf_counter`.
     on_solution : callable or None
-        ``on_solution(found)`` is called for each better split.
+        ``on_solution(found)`` is called for each split that keeps the limits.
     on_bound : callable or None
         ``on_bound(bound)`` is called whenever the bound of all splits rises.
     stop : callable or None
         Called at every node; the search ends when it returns True.
     most_nodes : int or None
         The most nodes to examine.
+    within : Node or None
+        Only splits in this node are of interest.
+
+    Attributes
+    ----------
+    bound, first_bound : int
+        The bound of all splits, and that of the first node.
+    nodes : int
+        The number of nodes examined.
+    within : Node
+        Contains all splits that are short enough, as far as probing has shown.
     """
 
     def __init__(
@@ -93,6 +118,7 @@ class Tree:
         on_bound: Callable[[int], None] | None = None,
         stop: Callable[[], bool] | None = None,
         most_nodes: int | None = None,
+        within: Node | None = None,
     ) -> None:
         self.most_nodes = most_nodes
         self.problem, self.replay, self.pool, self.best = problem, replay, pool, best
@@ -104,9 +130,14 @@ class Tree:
         self.sums, self.steps = self.branching.sums, self.branching.steps
         scale = best.length if best is not None else cutoff or replay.longest(self._middle()).length
         self.relaxation = Relaxation(problem, pool, totals(problem), self.sums, side_rows(problem), scale)
-        self.heap: list[Open] = []
         self.numbers = count()
         self.windows = windows_of_cuts(problem)
+        self.within = within or self._all()
+        self.first_bound = 0
+        self.roundings = Roundings(problem.limit_rows, problem.limit_values)
+        self.centre: Floats | None = None
+        self.centre_length = float("inf")
+        self.heap = [Open(0, next(self.numbers), self.within)]
         self._know_chains()
 
     def _know_chains(self) -> None:
@@ -126,12 +157,16 @@ class Tree:
         lengths = [each for each in (self.cutoff, self.best.length if self.best else None) if each is not None]
         return min(lengths) - self.problem.step if lengths else 1 << 60
 
+    def missing(self, bound: int) -> int:
+        """Return what a bound lacks to the best split, or to the cutoff; 0 if there is neither."""
+        return self.target + self.problem.step - bound if self.target < 1 << 60 else 0
+
     @property
     def is_over(self) -> bool:
         """Whether time is up, or a stop was requested."""
         return is_over(self.deadline) or (self.stop is not None and self.stop())
 
-    def root(self) -> Node:
+    def _all(self) -> Node:
         """Return the node of all splits."""
         high = self._middle()
         low = np.zeros_like(high)
@@ -147,7 +182,7 @@ class Tree:
         bool
             Whether the search is complete: no split is shorter than the best.
         """
-        node: Open | None = Open(0, next(self.numbers), self.root())
+        node: Open | None = None
         while True:
             if node is None:
                 while self.heap and self.heap[0].bound > self.target:
@@ -183,6 +218,8 @@ class Tree:
         if bounded is None:
             return None
         node, bound, solved = bounded
+        if self.nodes == 1:
+            self.first_bound = bound
         if self.nodes == 1 and solved.point is not None:
             node = self._probed(node, solved.point)
             if node.is_empty:
@@ -208,7 +245,7 @@ class Tree:
         at = np.flatnonzero(self.branching.ranks == POSITION)
         if not at.size or self.target >= 1 << 60:
             return node
-        node = copied(node)
+        node = self.within = copied(node)
         for place in at.tolist():
             here = float(self.sums.factors[place] @ point)
             for up in (False, True):
@@ -250,6 +287,7 @@ class Tree:
         if node.is_empty:
             return None
         self.relaxation.forget_old()
+        self.centre, self.centre_length = None, float("inf")
         stale = 0
         last = 0.0
         solved = Solved(None, 0.0, None)
@@ -265,6 +303,8 @@ class Tree:
             if solved.point is None:
                 break
             if not self._separate(solved) or self.is_over:
+                break
+            if self.centre_length - solved.length < NEAR * max(0.0, self.reach - solved.length):
                 break
             stale = 0 if solved.length > last * (1 + LEAST_GAIN) else stale + 1
             last = max(last, solved.length)
@@ -284,18 +324,34 @@ class Tree:
             for place in np.argsort(-over)[:5].tolist():
                 if over[place] > WHOLE:
                     added |= self.relaxation.add_side(place)
-        least = solved.length * (1 + 1e-9)
+        least = solved.length * (1 + 1e-9) + 1e-6 * self.problem.step
         lengths = self.pool.lengths(point)
         worst = np.argsort(-lengths)[:ROWS_A_ROUND]
-        known = [int(place) for place in worst if lengths[place] > least + 1e-6 * self.problem.step]
-        found = False
-        for place in known:
-            found |= self.relaxation.add_path(place)
-        if not found:
-            path = self.replay.longest(np.rint(point * FRACTION).astype(np.int64), FRACTION)
-            if path.length > (least + 1e-6 * self.problem.step) * FRACTION:
-                added |= self.relaxation.add_path(self.pool.add(path))
-        return added or found
+        for place in worst.tolist():
+            if lengths[place] > least:
+                added |= self.relaxation.add_path(place)
+        return added or self._separate_rounded(point) or self._separate_between(point, least)
+
+    def _separate_rounded(self, point: Floats) -> bool:
+        """Add the roundings of limits that a point violates most; return whether there are any."""
+        added = False
+        for factors, low in self.roundings.violated(point, self.within.high, ROUNDINGS_A_ROUND):
+            added |= self.relaxation.add_rounding(factors, low)
+        return added
+
+    def _separate_between(self, point: Floats, least: float) -> bool:
+        """Add a path that a point violates, the longest one at a place as near to the centre as possible."""
+        share = SHARE_OF_CENTRE
+        while True:
+            between = point if self.centre is None else share * self.centre + (1 - share) * point
+            path = self.replay.longest(np.rint(between * FRACTION).astype(np.int64), FRACTION)
+            if path.length < self.centre_length * FRACTION:
+                self.centre, self.centre_length = between, path.length / FRACTION
+            if float(path.factors @ point) + path.constant > least:
+                return self.relaxation.add_path(self.pool.add(path))
+            if not share:
+                return False
+            share = share / 2 if share > SHARE_OF_CENTRE / 4 else 0.0
 
     def _round(self, point: Floats) -> None:
         """Replay the split that is nearest to a point."""
@@ -308,11 +364,11 @@ class Tree:
             self._take(FoundSplit(path.length, 0.0, amounts))
 
     def _take(self, found: FoundSplit) -> None:
-        """Keep a split if it is better than all before."""
+        """Tell of a split, and keep it if it is short enough."""
         if found.length <= self.target:
             self.best = found
-            if self.on_solution is not None:
-                self.on_solution(found)
+        if self.on_solution is not None:
+            self.on_solution(found)
 
     def _nearest(self, point: Floats) -> Numbers | None:
         """Round the positions of the cuts, and with them the second modes."""

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from solver.partitioning import solve, tree
 from solver.partitioning.descent import Descent
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.multipliers import certificate
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Limit, Numbers, PartitionProblem, Run, Split, Term
+from solver.partitioning.roundings import Roundings
 from solver.partitioning.rows import NO_SIDE, side_rows, sums, totals
 from solver.partitioning.solve import best_split, quick_split, weights_of
 from solver.partitioning.splits import InfeasibleSplitError, even_start, settled_second
@@ -243,6 +245,62 @@ def test_sums_and_rows_hold_for_every_split() -> None:
             assert not (free.factors @ amounts % sums(problem).steps).any()
             if problem.keeps_limits(amounts):
                 assert (sides.factors @ amounts >= sides.low).all()
+
+
+def tightly_limited(seed: int) -> PartitionProblem:
+    """Limit several sums over all bins, with unlike factors."""
+    draw = random.Random(seed)
+    problem = random_problem(seed) if seed % 3 else in_parts(random_problem(seed), seed)
+    limits = tuple(
+        Limit(tuple(Term(place, 2, draw.randint(1, 5)) for place in range(problem.bins)), draw.randint(5, 120), owner)
+        for owner in range(draw.randint(1, 3))
+    )
+    return replace(problem, limits=limits)
+
+
+def test_roundings_hold_for_every_split_that_keeps_the_limits() -> None:
+    found = cut_off = 0
+    for seed in range(60):
+        problem, draw = tightly_limited(seed), np.random.default_rng(seed)
+        fitting = np.array([amounts for amounts in every_split(problem) if problem.keeps_limits(amounts)])
+        if not len(fitting):
+            continue
+        high = fitting.max(axis=0)
+        roundings = Roundings(problem.limit_rows, problem.limit_values)
+        for _ in range(10):
+            point = draw.random(len(high)) * high
+            for factors, least in roundings.violated(point, high, 10):
+                assert (fitting @ factors >= least).all(), seed
+                assert factors @ point < least
+                found += 1
+                cut_off += problem.keeps_limits(point)  # the limits alone do not exclude this point
+    assert found > 20
+    assert cut_off
+
+
+@pytest.mark.exhaustive
+@pytest.mark.no_cover
+@pytest.mark.parametrize("first", range(0, 40, 10))
+def test_a_search_in_steps_finds_the_best_split(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    below: list[int | None] = []
+
+    class Recorded(tree.Tree):
+        def __init__(self, *arguments: Any, cutoff: int | None, **named: Any) -> None:
+            below.append(cutoff)
+            super().__init__(*arguments, cutoff=cutoff, **named)
+
+    monkeypatch.setattr(tree, "Tree", Recorded)
+    monkeypatch.setattr(solve, "SHARE_OF_FIRST", 0.0)
+    for seed in range(first, first + 10):
+        problem = tightly_limited(seed)
+        try:
+            answer = best_split(problem, deadline=perf_counter() + 60)
+        except InfeasibleSplitError:
+            continue
+        best = best_of_all(problem)
+        assert (answer.complete, answer.length) == (True, best), seed
+        assert best is None or answer.bound == best, seed
+    assert sum(each is not None for each in below) > 3  # steps
 
 
 def test_however_long_the_descent_takes_there_is_time_for_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
