@@ -36,14 +36,13 @@ def assembled(name: str, off: Callable[[Any], Any], counts: Callable[..., bool] 
     return Switch(f"{MAKESPAN}:{name}", off, counts)
 
 
-def without(tool: str) -> Switch:
-    """Take a tool of the search away."""
+def without(tool: str, at_work: str) -> Switch:
+    """Take a tool of the search away; where it is at work, its name is called in the portfolio."""
 
     def off(original: Any) -> Any:
         return lambda *arguments: tuple(each for each in original(*arguments) if each != tool)
 
-    runs = f"{PORTFOLIO}:run_{tool.replace('-', '').replace(' ', '_')}"
-    return Switch(f"{ONE}:usual_tools", off, seen_at=runs)
+    return Switch(f"{ONE}:usual_tools", off, seen_at=f"{PORTFOLIO}:{at_work}")
 
 
 def is_of_search(module: Any) -> bool:
@@ -155,9 +154,9 @@ BASIC = (
            Switch(f"{SEARCH}.first_bounds:refuted_bounds", empty)),
     method("span-bound", "linear below-p", "solver/bounds/span",
            Switch(f"{OPTIMIZATION}.span_bound:span_bounds", lambda _: lambda forwards, *_, **__: [0] * len(forwards))),
-    method("cp-sat", "below-p fused linear", CPSAT, without("cp-sat")),
+    method("cp-sat", "below-p fused linear", CPSAT, without("cp-sat", "run_cpsat")),
     method("local-search", "v fused linear", "solver/search/annealing solver/search/local_search",
-           without("local search")),
+           without("local search", "Annealing")),
     method("compiled-loops", "v linear", "solver/jit",
            Switch("solver.jit:jitted", plain_loops,
                   lambda names, module, **_: names is not None and is_of_search(module))),

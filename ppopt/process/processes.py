@@ -70,11 +70,11 @@ def _termination_put_off() -> Iterator[None]:
 def take_termination_as_interrupt() -> None:
     """Treat SIGTERM like Ctrl-C: show the results so far, and end all processes. A second one ends at once."""
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(_number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         interrupt = signal.getsignal(signal.SIGINT)
         if not callable(interrupt):  # ignored, as in the background of a script
             raise KeyboardInterrupt
-        interrupt(number, frame)
+        interrupt(signal.SIGINT, frame)
 
     signal.signal(signal.SIGTERM, handle)

@@ -6,7 +6,7 @@ the path that it violates most. It remains to make the numbers of items integral
 the bins of one machine, then on the contents of single bins. An exact certificate
 (`solver.partitioning.multipliers`) justifies every node that is discarded, and proves the bound of every open node.
 
-What it is worth: rows `probing`, `paths-between`, `roundings` and `steps` of docs/development/ablation.md.
+What it is worth: rows `probing`, `paths-between` and `roundings` of docs/development/ablation.md.
 """
 
 from __future__ import annotations

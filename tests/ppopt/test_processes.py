@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ppopt.process.processes import take_termination_as_interrupt
+from solver.interrupts_kept import InterruptsKept
 from tests.running import allow_ctrl_c
 
 GRID = {
@@ -142,3 +144,19 @@ def test_a_scheduler_that_is_killed_is_one_line(monkeypatch: pytest.MonkeyPatch)
         pytest.raises(InputError, match=r"^cluster: .*scheduler-connection-lost.*; what is done is kept$"),
     ):
         list(engine.run_all(list(jobs_of(read_grid(GRID))), 1, made.scheduler_address, __import__("ppopt").__version__))
+
+
+def test_sigterm_while_numba_compiles_is_taken_as_ctrl_c() -> None:
+    """The handlers of both signals are then taken over, so one that calls the other must say which signal it means."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        take_termination_as_interrupt()
+        kept = InterruptsKept()
+        kept.begin()
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            kept.end()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -86,7 +86,7 @@ def test_a_search_with_blocks_cuts_so_that_it_starts_no_longer_than_a_published_
     given = GivenModel(pipeline).for_placement(placement).pipeline
     layout = make_placement(placement, given.devices, given.stages or 0, given.microbatches)
     cut = planned(given, layout, 2.0, Allowed(overlap=True))
-    found = ppopt.optimize(cut, placement=placement, overlap=True, time_limit=0.5, workers=1)
+    found = ppopt.optimize(cut, placement=placement, overlap=True, time_limit=2, workers=1)
     assert found.fits
     assert found.exact_makespan <= best.exact_makespan
 
