@@ -122,7 +122,7 @@ def _shortened(problem: Problem | Repetition) -> Iterator[Repetition]:
 def _is_worth_it(problem: Problem, known: Bound) -> bool:
     """Return whether a look at the whole may show more: where memory is short, every turn of it adds a little."""
     loads = Counter(task.device for task in problem.tasks.values())
-    turned = known.piece in ("path", "heads and tails")
+    turned = known.piece in ("path", "heads and tails", "round trips")
     return turned and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
 
 
