@@ -16,6 +16,10 @@ from strategies.language.registry import Strategy
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
+OVERRUN, QUICK = 1.0, 0.25
+"""Until something fits, published schedules are offered for so many seconds after the time is up, or longer if each
+takes less than the second of these."""
+
 OFFERS_TO_ANSWER = 3.0
 """Rough time of the final replay, check, figures and bound, in offers, before any of them has been measured."""
 
@@ -31,7 +35,7 @@ def offer_published(
     """Start from the published schedules: the result is never worse than one that was offered.
 
     Of each, first the variants until one does not deadlock; then the others. Until something has been found that fits
-    the memory, there is always time for the next.
+    the memory, there is time for the next, even a little after the time is up; always, if they are quick.
 
     Parameters
     ----------
@@ -85,7 +89,9 @@ def _begun(given: Iterable[str]) -> Iterator[tuple[str, int]]:
 
 def _is_too_late(search: Search, offering: float) -> bool:
     """Return whether another offer, which takes ``offering`` seconds, would leave too little time to answer."""
-    return search.best is not None and search.seconds_left + MOMENT < (1 + OFFERS_TO_ANSWER) * offering
+    if search.best is None:
+        return offering > QUICK and perf_counter() > search.deadline + OVERRUN
+    return search.seconds_left + MOMENT < (1 + OFFERS_TO_ANSWER) * offering
 
 
 def offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts: Sequence[Schedule]) -> frozenset[str]:

@@ -8,7 +8,9 @@ import pytest
 
 import ppopt
 from ppopt.commands.pages import write_report
-from strategies.language.registry import all_strategies
+from solver.problem import Problem
+from strategies.language.registry import Strategy, all_strategies
+from strategies.model.pipeline import Pipeline
 from tests.evaluated import pipeline
 
 ON_A_V = ("v-half", "v-half-primus", "v-min", "v-min-primus", "1f1b-v", "zb-v", "zb-v-auto", "hanayo")
@@ -61,3 +63,26 @@ def test_a_page_shows_every_schedule(tmp_path: Path) -> None:
     write_report(str(tmp_path / "page.html"), [comparison], ["all"], ["ppopt", "compare"])
     page = (tmp_path / "page.html").read_text()
     assert all(name in page for name in WHOLE)
+
+
+def test_long_after_the_time_is_up_no_further_schedule_is_offered_although_none_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of 4,000 microbatches took 0.3 s, a heuristic 3 s: the limit of 1 s became 7 s."""
+    tried: list[str] = []
+
+    def offer_nothing(_problem: Problem, _pipeline: Pipeline, strategy: Strategy, _options: object) -> None:
+        tried.append(strategy.name)
+
+    monkeypatch.setattr("ppopt.optimization.published_starts.published_orders", offer_nothing)
+    pipeline = Pipeline.from_mapping({"devices": 2, "microbatches": 6, "memory": {"limit": 1}})
+    made = ppopt.optimize(pipeline, placement="linear", time_limit=0)
+    assert len(tried) > 3
+    tried.clear()
+    monkeypatch.setattr("ppopt.optimization.published_starts.QUICK", -1.0)
+    monkeypatch.setattr("ppopt.optimization.published_starts.OVERRUN", -60.0)
+    hurried = ppopt.optimize(pipeline, placement="linear", time_limit=0)
+    assert not tried
+    assert hurried.fits
+    assert any("the search did not start from" in note for note in hurried.notes)
+    assert hurried.makespan == made.makespan
