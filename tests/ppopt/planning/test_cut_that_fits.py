@@ -146,7 +146,7 @@ def test_a_search_and_a_comparison_find_a_schedule_where_only_another_cut_fits()
     found = ppopt.optimize(pipeline, placement="bidirectional", time_limit=1, workers=1)
     assert found.fits
     assert found.pipeline.layers_per_stage == (1, 2)
-    compared = ppopt.compare(pipeline, placement="bidirectional", time_limit=1, workers=1)
+    compared = ppopt.compare(pipeline, placement="bidirectional", time_limit=4, workers=1)
     assert not compared.infeasible
     assert compared.winner is not None
 
