@@ -17,8 +17,8 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
 OVERRUN, QUICK = 1.0, 0.25
-"""Until something fits, published schedules are offered for so many seconds after the time is up, or longer if each
-takes less than the second of these."""
+"""Seconds. While nothing fits, published schedules are still offered when the time is up: slow ones, of which one took
+longer than QUICK, only for OVERRUN more."""
 
 OFFERS_TO_ANSWER = 3.0
 """Rough time of the final replay, check, figures and bound, in offers, before any of them has been measured."""

@@ -141,8 +141,9 @@ def bound_as_written(problem: Problem | Repetition, *, deadline: float | None = 
     InfeasibleError
         As for `makespan_bound`.
     """
-    written = as_repetition(problem).problem
-    return bound_of(problem, implied_analysis(written, deadline), deadline=deadline)
+    whole = as_repetition(problem)
+    found = implied_analysis(whole.problem, deadline)
+    return best(bound_of(whole, found, deadline=deadline), round_trips_bound(whole))
 
 
 def load_bound(problem: Problem, loads: Sequence[int] | None = None) -> Bound:
@@ -196,7 +197,7 @@ def bound_of(problem: Problem | Repetition, found: Analysis, *, deadline: float 
     written, copies = whole.problem, whole.copies()
     highest = _path_and_loads(written, found, least_loads(written, copies.__getitem__))
     devices = list(devices_of(whole, found))
-    highest = best(highest, *map(_window_bound, devices), round_trips_bound(whole))
+    highest = best(highest, *map(_window_bound, devices))
     with suppress(OutOfTimeError):
         if whole.is_shortened:
             highest = best(highest, *whole_paths(found, devices, deadline))

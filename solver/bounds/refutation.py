@@ -6,10 +6,9 @@ its tail or earlier. Of that follows, for the tasks of one device, in every such
 - *Order.* If the earliest end of u is later than the latest start of v, then u is not before v. One of the two is
   before the other, since the device runs one at a time; so v is before u.
 - *Memory.* As `solver.bounds.memory_edges` shows, a return y ends before a take x starts if too much is held at one
-  moment otherwise: at the start of x, or at the later of that and of the last take that starts before the end of y. To
-  count what is held then, it must be known that a take has started by the start of x, or before the end of y, and that
-  a return has not ended by the start of x, or ends no earlier than y. What precedes what shows that, and so do windows:
-  the head of one is no less than the latest start or end of the other (`LimitedMemory`).
+  moment otherwise: at the start of x, or at the later of that and of the last take that starts before the end of y.
+  What is held then are takes that have started, less returns that may have ended. Precedences show which these are, and
+  so do windows: the head of one task is no less than the latest start or end of another (`LimitedMemory`).
 - These precedences raise heads and tails, by longest paths, by the work before and after a task, and by idle curves
   (`solver.bounds.analysis`), all of which hold in every schedule that obeys them. So windows become narrower, and more
   follows.
@@ -40,7 +39,7 @@ from solver.errors import InfeasibleError
 from solver.problem import Problem
 
 FINEST = 2048
-"""The bound is raised in steps of no less than one part in so many of it."""
+"""No step that raises the bound is smaller than the bound divided by this."""
 
 MOST_PAIRS = 2_000_000
 """With more pairs of tasks of one device, of all devices together, a single deadline takes many seconds."""

@@ -102,7 +102,7 @@ class Row:
         return self.forward + self.to_input + self.lag
 
     def growth(self, slots: int) -> Fraction:
-        """Choose D for so many slots, at most W − λ and F; nothing is shown where it is not positive.
+        """Return the largest D that is proven for a number of slots; where it is not positive, nothing is.
 
         **Theorem.** ct + QE ≥ cL + cDr (see the module, whose words are used; k is λ here and a is Q − cD).
 
@@ -157,11 +157,11 @@ class Row:
         return min(Fraction(self.to_weight - self.lag), Fraction(self.forward), (self.meeting - enough) / slots)
 
     def length(self, jobs: int) -> int:
-        """Bound the makespan of so many jobs."""
+        """Bound the makespan of a number of jobs, by all numbers of slots."""
         return max((self._length(jobs, slots) for slots in range(2, self.live + 1)), default=0)
 
     def _length(self, jobs: int, slots: int) -> int:
-        """Bound it by the jobs of so many slots, those of the last jobs."""
+        """Bound the makespan by the jobs that share the slots of the last ones."""
         turns, others = divmod(jobs, self.live)
         looked_at, growth = turns * slots + min(slots, others), self.growth(slots)
         if growth <= 0 or looked_at < 2 * slots:
@@ -226,28 +226,25 @@ class _Trip:
 
 
 def _trip(devices: Sequence[int], waits: Sequence[AbstractSet[int]]) -> _Trip | None:
-    """Find the chains of a row: out from the one that waits for none, and back from there."""
-    count = len(set(devices))
+    """Find the chains of a row: out from the one that waits for none, and back from the last device."""
     out = [chain for chain, before in enumerate(waits) if not before]
-    while len(out) < count:
-        after = [c for c, before in enumerate(waits) if before == {out[-1]} and devices[c] != devices[out[-1]]]
-        if len(out) + len(after) > count or len(after) != 1:
+    while len(out) == len({devices[chain] for chain in out}) < len(set(devices)):
+        here = devices[out[-1]]
+        after = [chain for chain, before in enumerate(waits) if before == {out[-1]} and devices[chain] != here]
+        if not after:
             return None
         out += after
-    back: list[int] = []
-    late = -1
+    if len(out) != len(set(devices)):
+        return None
+    back, late = list[int](), list[int]()
     for chain in reversed(out):
-        here = [
-            c for c, before in enumerate(waits) if before - {chain} == set(back[-1:]) and devices[c] == devices[chain]
-        ]
-        here = [c for c in here if c != chain and (back or waits[c] == {chain})]
-        late = next(
-            (c for c, before in enumerate(waits) if here and before == {here[0]} and devices[c] == devices[chain]), -1
-        )
-        if len(here) != 1 or late < 0:
+        others = [each for each, device in enumerate(devices) if device == devices[chain] and each != chain]
+        behind = set(back[-1:])
+        back += [each for each in others if waits[each] in ({chain} | behind, behind or {chain})]
+        late = [each for each in others if waits[each] == {back[-1]}] if back else []
+        if len(back) != len(out) - out.index(chain) or not late:
             return None
-        back += here
-    return _Trip(out, back[::-1], late) if len({devices[chain] for chain in out}) == count else None
+    return _Trip(out, back[::-1], late[0])
 
 
 def _live(problem: Problem, places: Mapping[Key, Place], first: int, last: int) -> int:

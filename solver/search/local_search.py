@@ -204,7 +204,7 @@ class LocalSearch:
 
     def renewed(self, seed: int) -> LocalSearch:
         """Return a search with compiled loops and the same schedules if such loops have become available."""
-        if self.is_jitted:
+        if self.is_jitted or jit.jitted(annealing, may_compile=False) is None:
             return self
         other = LocalSearch(self.problem, seed, self.span)
         if not other.is_jitted:

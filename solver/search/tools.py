@@ -71,9 +71,9 @@ def search_locally(search: Search, seed: int, lane: tuple[int, int], long: LongS
         if long is not None:
             LongSearch(search, seed, long.starts, long.write, lane).run()
             return
-        annealing = Annealing(search, compile_problem(search.rounded, deadline=search.deadline), seed)
+        turns = Annealing(search, compile_problem(search.rounded, deadline=search.deadline), seed)
         while not search.done():
-            annealing.run(search.until(LOCAL_TURN))
+            turns.run(search.until(LOCAL_TURN))
 
 
 def run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: float) -> None:

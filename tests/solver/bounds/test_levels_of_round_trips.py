@@ -40,29 +40,28 @@ class Trips:
             free[device] = begin + lasts[kind]
 
     def _able(self) -> list[tuple[int | None, int, str, list[int]]]:
+        """List what comes next of each kind on each device: its earliest start, None while it waits for another."""
         able: list[tuple[int | None, int, str, list[int]]] = []
         for d in range(self.devices):
-            job = len(self.f[d])
-            if job < self.jobs:
-                held = job - self.live
-                own = (
-                    (0 if held < 0 else self.w[held] + self.to_weight if held < len(self.w) else None)
-                    if not d
-                    else None
-                )
-                hop = self.forward + self.latency
-                able.append((own if not d else _behind(self.f[d - 1], job, hop), d, "F", self.f[d]))
-            job, last = len(self.i[d]), d == self.devices - 1
-            if job < self.jobs:
-                before = (
-                    _behind(self.f[d], job, self.forward)
-                    if last
-                    else _behind(self.i[d + 1], job, self.to_input + self.latency)
-                )
-                able.append((before, d, "I", self.i[d]))
+            if len(self.f[d]) < self.jobs:
+                able.append((self._after_forward(d), d, "F", self.f[d]))
+            if len(self.i[d]) < self.jobs:
+                able.append((self._after_input(d), d, "I", self.i[d]))
         if len(self.w) < self.jobs:
             able.append((_behind(self.i[0], len(self.w), self.to_input), 0, "W", self.w))
         return able
+
+    def _after_forward(self, device: int) -> int | None:
+        job = len(self.f[device])
+        if device:
+            return _behind(self.f[device - 1], job, self.forward + self.latency)
+        return 0 if job < self.live else _behind(self.w, job - self.live, self.to_weight)
+
+    def _after_input(self, device: int) -> int | None:
+        job = len(self.i[device])
+        if device == self.devices - 1:
+            return _behind(self.f[device], job, self.forward)
+        return _behind(self.i[device + 1], job, self.to_input + self.latency)
 
 
 def _behind(starts: list[int], job: int, after: int) -> int | None:
