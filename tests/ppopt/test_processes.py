@@ -112,6 +112,8 @@ def test_a_worker_that_is_still_being_loaded_takes_no_notice_of_ctrl_c(tmp_path:
 def test_sigterm_ends_a_search_with_the_best_so_far(tmp_path: Path) -> None:
     process = started(tmp_path, "optimize")
     wait_until("it handles the signal", lambda: handles_sigterm(process.pid), process)
+    loaded = Path(f"/proc/{process.pid}/maps")  # libraries that are being loaded may lose an interrupt
+    wait_until("it has loaded CP-SAT", lambda: "cp_model_helper" in loaded.read_text(), process)
     time.sleep(1)
     process.terminate()
     out, err = process.communicate(timeout=60)
